@@ -1,0 +1,16 @@
+# Compiler settings shared by every target of the project.
+add_library(lockstep_settings INTERFACE)
+target_compile_features(lockstep_settings INTERFACE cxx_std_20)
+# No contraction: the same sources must give the same bits with every compiler and instruction set.
+target_compile_options(lockstep_settings INTERFACE -ffp-contract=off)
+
+set(LOCKSTEP_SANITIZE "" CACHE STRING "Sanitizers to build with, such as address,undefined")
+if(LOCKSTEP_SANITIZE)
+  add_compile_options(-fsanitize=${LOCKSTEP_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${LOCKSTEP_SANITIZE})
+endif()
+
+# lockstep_module(NAME SOURCES...): one floor of the house, compiled once for library and tests.
+function(lockstep_module name)
+  target_sources(lockstep_objects PRIVATE ${ARGN})
+endfunction()

@@ -1,0 +1,44 @@
+# lockstep_add_test(stats/sums_test.cpp [RANKS 1 2 3 4] [LABELS quick] [TIMEOUT 60])
+#
+# Adds a file to the test program and one ctest per rank count that runs the file's test cases:
+# stats.sums.np3. Without RANKS the file runs on one rank, without mpirun.
+set(LOCKSTEP_MPI_TEST_ENVIRONMENT
+  OMP_NUM_THREADS=1
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1  # containers run as root
+  OMPI_MCA_rmaps_base_oversubscribe=true OMPI_MCA_hwloc_base_binding_policy=none
+  OMPI_MCA_plm_rsh_agent=   # one machine: no ssh needed
+  OMPI_MCA_btl_vader_single_copy_mechanism=none  # containers often forbid it, with a warning
+  PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
+  ASAN_OPTIONS=fast_unwind_on_malloc=0 UBSAN_OPTIONS=print_stacktrace=1
+  LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/lsan.supp:print_suppressions=0)
+
+# lockstep_mpi_command(VARIABLE RANKS PROGRAM...): how to start a program on some ranks.
+function(lockstep_mpi_command variable ranks)
+  set(${variable} ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} ${MPIEXEC_PREFLAGS} ${ARGN}
+    PARENT_SCOPE)
+endfunction()
+
+function(lockstep_add_test source)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "RANKS;LABELS")
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  cmake_path(GET source PARENT_PATH module)
+  cmake_path(GET source STEM stem)
+  string(REGEX REPLACE "_test$" "" name ${stem})
+  target_sources(lockstep_tests PRIVATE ${PROJECT_SOURCE_DIR}/tests/${source})
+  # The file name is a tag; a run that finds no test case is a failure.
+  set(program $<TARGET_FILE:lockstep_tests> --filenames-as-tags "[#${stem}]" --order decl --warn NoTests)
+  if(NOT arg_RANKS)
+    add_test(NAME ${module}.${name} COMMAND ${program})
+    set_tests_properties(${module}.${name} PROPERTIES
+      TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ENVIRONMENT "${LOCKSTEP_MPI_TEST_ENVIRONMENT}")
+  endif()
+  foreach(ranks IN LISTS arg_RANKS)
+    lockstep_mpi_command(command ${ranks} ${program})
+    add_test(NAME ${module}.${name}.np${ranks} COMMAND ${command})
+    set_tests_properties(${module}.${name}.np${ranks} PROPERTIES
+      PROCESSORS ${ranks} TIMEOUT ${arg_TIMEOUT} LABELS "mpi;np${ranks};${arg_LABELS}"
+      ENVIRONMENT "${LOCKSTEP_MPI_TEST_ENVIRONMENT}")
+  endforeach()
+endfunction()

@@ -1,0 +1,137 @@
+// Batch normalization, synchronized over ranks or not.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "lockstep/base/export.hpp"
+#include "lockstep/layers/layer.hpp"
+#include "lockstep/params/initializer.hpp"
+
+namespace lockstep {
+
+/// What a layer with trainable = false does in training mode.
+enum class FrozenMode : std::uint8_t {
+  inference,                  ///< moving statistics, no update (TensorFlow 2, Keras)
+  batch_statistics,           ///< batch statistics, no update (TensorFlow 1)
+  batch_statistics_updating,  ///< batch statistics and updates; gamma and beta stay
+};
+
+/// Options of batch normalization; names and defaults are those of Keras.
+struct BatchNormalizationOptions {
+  int axis = -1;           ///< channel axis; negative counts from the end
+  double momentum = 0.99;  ///< weight of the old value in moving averages, in [0, 1]
+  double epsilon = 1e-3;   ///< added to the variance inside the root, >= 0
+  bool center = true;      ///< whether there is a beta
+  bool scale = true;       ///< whether there is a gamma
+  Initializer beta_initializer = Zeros{};
+  Initializer gamma_initializer = Ones{};
+  Initializer moving_mean_initializer = Zeros{};
+  Initializer moving_variance_initializer = Ones{};  ///< must give values >= 0
+  bool trainable = true;
+  FrozenMode frozen_mode = FrozenMode::inference;
+  bool synchronized = false;  ///< statistics over all replicas instead of this rank's batch
+  std::optional<DType> dtype = std::nullopt;  ///< of inputs, outputs and variables
+  std::string name = {};
+  std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
+};
+
+/// What backward needs of a forward call in training mode, and what that call learned.
+class LOCKSTEP_EXPORT BatchNormalizationTape final : public Tape {
+ public:
+  BatchNormalizationTape();
+  ~BatchNormalizationTape() override;
+  BatchNormalizationTape(BatchNormalizationTape&&) noexcept;
+  BatchNormalizationTape& operator=(BatchNormalizationTape&&) noexcept;
+
+  /// Mean and biased variance that normalized the last training call, [channels]; empty before.
+  [[nodiscard]] std::span<const double> batch_mean() const noexcept;
+  [[nodiscard]] std::span<const double> batch_variance() const noexcept;
+
+  /// Number of elements per channel that they describe, over all ranks.
+  [[nodiscard]] double batch_count() const noexcept;
+
+  struct Record;
+
+ private:
+  friend class BatchNormalization;
+  std::unique_ptr<Record> record_;
+};
+
+/// y = (x - mean) / sqrt(variance + epsilon) * gamma + beta, per channel.
+///
+/// In training mode mean and variance are those of the batch, over all axes but the channel axis
+/// and, when synchronized, over the batches of all ranks: exactly as if one process had them all,
+/// however uneven or empty they are. One MPI_Allreduce each in forward and backward; three in a
+/// forward whose data jumped by more than 2^9 standard deviations. In inference mode the moving
+/// statistics normalize and nothing is communicated.
+///
+/// Ioffe and Szegedy: Batch Normalization, 2015.
+class LOCKSTEP_EXPORT BatchNormalization : public Layer {
+ public:
+  explicit BatchNormalization(BatchNormalizationOptions options = {});
+  ~BatchNormalization() override;
+  BatchNormalization(BatchNormalization&&) noexcept;
+  BatchNormalization& operator=(BatchNormalization&&) noexcept;
+
+  [[nodiscard]] const BatchNormalizationOptions& options() const noexcept { return options_; }
+
+  /// Variables, [channels]; those of options that are off throw StateError, as all do before build.
+  [[nodiscard]] Variable& gamma();
+  [[nodiscard]] Variable& beta();
+  [[nodiscard]] Variable& moving_mean();
+  [[nodiscard]] Variable& moving_variance();
+
+  /// Normalizes `input` into `output`, which has its shape and dtype. In training mode `call.tape`
+  /// receives what backward needs. Every rank of the group must call it, also with an empty batch.
+  /// When any rank fails, all throw the same error and no state has changed: ArgumentError for
+  /// views that do not fit, NonFiniteError for NaN or infinity in a training input.
+  /// Collective in training mode when synchronized.
+  void forward(const TensorView& input, const MutableTensorView& output, const Call& call) override;
+
+  /// dx, and the gradients of gamma and beta. After a synchronized training call those are global:
+  /// summed over all ranks already. `input_gradient` may be the memory of `output_gradient`.
+  /// Collective as the recorded forward was.
+  void backward(Tape& tape, const TensorView& output_gradient,
+                const MutableTensorView& input_gradient,
+                Gradients gradients = Gradients::overwrite) override;
+
+  void commit(Tape& tape) noexcept override;
+
+  /// Takes part in this rank's next forward or backward with a failure instead of a batch: for a
+  /// rank that cannot make the call because something of its own went wrong. Throws that error on
+  /// all ranks. Collective, together with forward or backward of the others.
+  [[noreturn]] void fail(Pass pass, const std::string& cause);
+
+  [[nodiscard]] Shape output_shape(const Shape& input_shape) const override;
+  [[nodiscard]] std::string configuration() const override;
+  [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
+  void add_appointments(Pass pass, Schedule& schedule) override;
+
+ protected:
+  void do_create(const Shape& input_shape) override;
+  void do_connect(const Communicator& replicas) override;
+
+ private:
+  struct Parts;
+
+  [[nodiscard]] bool uses_batch_statistics(Mode mode) const noexcept;
+  [[nodiscard]] BatchNormalizationTape::Record& prepare(const TensorView& input,
+                                                        const MutableTensorView& output,
+                                                        const Call& call);
+  void merge_statistics(BatchNormalizationTape::Record& record, std::int64_t step,
+                        const std::optional<struct Failure>& failure);
+
+  BatchNormalizationOptions options_;
+  std::unique_ptr<Parts> parts_;
+};
+
+/// BatchNormalization with synchronized = true.
+[[nodiscard]] LOCKSTEP_EXPORT BatchNormalization
+SyncBatchNormalization(BatchNormalizationOptions options = {});
+
+}  // namespace lockstep

@@ -1,0 +1,163 @@
+// What every layer can do: the one virtual interface of the library.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lockstep/base/export.hpp"
+#include "lockstep/base/tensor_view.hpp"
+#include "lockstep/comm/communicator.hpp"
+#include "lockstep/params/initializer.hpp"
+#include "lockstep/params/variable.hpp"
+#include "lockstep/parallel/strategy.hpp"
+
+namespace lockstep {
+
+class Schedule;
+
+enum class Mode : std::uint8_t { training, inference };
+
+/// When what a forward pass learned (moving statistics) becomes the layer's state.
+enum class Commit : std::uint8_t {
+  at_once,    ///< at the end of forward()
+  by_caller,  ///< when the caller says commit(), after a step that succeeded on all ranks
+};
+
+/// Which way through the layers.
+enum class Pass : std::uint8_t { forward, backward };
+
+/// What backward needs of one call of forward. The caller keeps and reuses it; it refers to the
+/// memory of that call's input, which must stay as it was until backward is done.
+class LOCKSTEP_EXPORT Tape {
+ public:
+  virtual ~Tape();
+};
+
+/// What a call of forward is about, besides its tensors.
+struct Call {
+  Mode mode = Mode::inference;
+  Tape* tape = nullptr;               ///< needed for a later backward()
+  Commit commit = Commit::at_once;
+  std::int64_t step = -1;             ///< training step, for errors and random numbers
+  std::uint64_t seed = 0;             ///< of random numbers
+  /// Global index of each local sample, for random numbers; empty: 0, 1, 2, ...
+  std::span<const std::int64_t> samples = {};
+};
+
+/// What happens to the gradients of variables that are there already.
+enum class Gradients : std::uint8_t { overwrite, accumulate };
+
+/// How a layer is named, stored and trained; every layer's options hold these.
+struct LayerTraits {
+  std::string type;                   ///< "Dense"
+  std::string name;                   ///< empty: a default name, made unique within a model
+  std::optional<Shape> input_shape;   ///< of one sample, for the first layer of a model
+  std::optional<DType> dtype;         ///< empty: the model's, float32 outside of one
+  bool trainable = true;
+};
+
+/// A function of a batch with a backward pass and possibly variables. Axis 0 of its input runs over
+/// samples; the number of samples may differ from call to call and from rank to rank.
+class LOCKSTEP_EXPORT Layer {
+ public:
+  explicit Layer(LayerTraits traits);
+  virtual ~Layer();
+  Layer(Layer&&) noexcept;
+  Layer& operator=(Layer&&) noexcept;
+
+  [[nodiscard]] const std::string& name() const noexcept { return traits_.name; }
+  [[nodiscard]] const std::string& type() const noexcept { return traits_.type; }
+  [[nodiscard]] DType dtype() const noexcept { return traits_.dtype.value_or(DType::float32); }
+  [[nodiscard]] const std::optional<Shape>& input_shape() const noexcept {
+    return traits_.input_shape;
+  }
+  [[nodiscard]] bool is_trainable() const noexcept { return traits_.trainable; }
+
+  /// Freezes the layer or ends that. Throws MismatchError when the ranks do not say the same, once
+  /// the layer is built. Collective once the layer is built.
+  void set_trainable(bool is_trainable);
+
+  /// Makes a layer that stands alone ready for inputs like `input_shape` (with the batch axis,
+  /// whose extent is free and may differ by rank). All ranks of `replicas` compare what they build;
+  /// when one fails or differs all throw the same error. Collective.
+  void build(const Shape& input_shape,
+             const Communicator& replicas = Strategy::current().replicas());
+  [[nodiscard]] bool is_built() const noexcept { return control_ != nullptr; }
+
+  /// The same in two steps, for containers that agree on many layers at once: variables (local),
+  /// then communicators. `control` carries later agreements. connect is collective.
+  void create(const Shape& input_shape, DType default_dtype, std::uint64_t seed);
+  void connect(std::shared_ptr<const Communicator> control);
+
+  /// Shape of the output for an input shape, both with the batch axis. Throws ArgumentError when
+  /// the layer cannot take such an input.
+  [[nodiscard]] virtual Shape output_shape(const Shape& input_shape) const = 0;
+
+  /// Options in words; compared between ranks when built.
+  [[nodiscard]] virtual std::string configuration() const = 0;
+
+  [[nodiscard]] virtual std::unique_ptr<Tape> make_tape() const = 0;
+
+  /// output = layer(input). Collective where the layer is synchronized and the mode is training.
+  virtual void forward(const TensorView& input, const MutableTensorView& output,
+                       const Call& call) = 0;
+
+  /// Gradients of the loss (summed over samples) of the call that `tape` recorded, from the one of
+  /// its output. A null view as `input_gradient` skips that part. Collective as forward was.
+  virtual void backward(Tape& tape, const TensorView& output_gradient,
+                        const MutableTensorView& input_gradient,
+                        Gradients gradients = Gradients::overwrite) = 0;
+
+  /// Makes what the recorded call learned the layer's state, once.
+  virtual void commit(Tape& tape) noexcept;
+
+  /// Adds the merges that a training step makes in this layer, in their order.
+  virtual void add_appointments(Pass pass, Schedule& schedule);
+
+  /// All variables in a fixed order; empty before create().
+  [[nodiscard]] virtual std::vector<Variable*> variables();
+
+  /// The variable whose name ends with "/`name`". Throws ArgumentError listing those there are.
+  [[nodiscard]] Variable& variable(std::string_view name);
+
+  /// For containers: gives the layer its name in the model; before create() only.
+  void rename(std::string name);
+
+ protected:
+  /// Makes the variables and checks that options and input fit each other. Local.
+  virtual void do_create(const Shape& input_shape) = 0;
+  /// Makes communicators among `replicas`. Collective.
+  virtual void do_connect(const Communicator& replicas);
+
+  Variable& add_variable(std::string_view name, const Shape& shape, const Initializer& initializer,
+                         VariableRole role);
+
+  /// Throws unless the layer was created and both views fit it: StateError, ArgumentError.
+  void check_call(const TensorView& input, const MutableTensorView& output) const;
+  /// Throws ArgumentError unless the gradients fit a call whose input had this shape.
+  void check_gradients(const Shape& input, const TensorView& output_gradient,
+                       const MutableTensorView& input_gradient) const;
+
+  /// The given initializer may use this seed.
+  [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
+  /// Input shape that the layer was created for.
+  [[nodiscard]] const Shape& created_for() const noexcept { return created_for_; }
+
+ private:
+  void apply_trainable();
+
+  LayerTraits traits_;
+  std::vector<std::unique_ptr<Variable>> variables_;
+  std::shared_ptr<const Communicator> control_;  // null until built
+  Shape created_for_;
+  bool is_created_ = false;
+  std::uint64_t seed_ = 0;
+};
+
+}  // namespace lockstep

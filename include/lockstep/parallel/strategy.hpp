@@ -1,0 +1,55 @@
+// Which ranks train together, and which part of a global batch is whose.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "lockstep/base/export.hpp"
+#include "lockstep/comm/communicator.hpp"
+
+namespace lockstep {
+
+/// Consecutive samples [first, first + count) of a global batch.
+struct Shard {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+};
+
+/// A group of ranks that hold replicas of one model and share every global batch. A cheap value:
+/// copies share the communicator.
+class LOCKSTEP_EXPORT Strategy {
+ public:
+  /// One process, no communication.
+  Strategy();
+  explicit Strategy(Communicator replicas);
+
+  [[nodiscard]] const Communicator& replicas() const noexcept { return *replicas_; }
+  [[nodiscard]] int rank() const noexcept { return replicas_->rank(); }
+  [[nodiscard]] int num_replicas() const noexcept { return replicas_->size(); }
+
+  /// This rank's part of `global_batch` samples. Parts differ by at most one sample and may be
+  /// empty.
+  [[nodiscard]] Shard shard_of(std::int64_t global_batch) const noexcept;
+
+  /// While a Scope lives on this thread, models and layers that are told no strategy use its.
+  class LOCKSTEP_EXPORT Scope {
+   public:
+    explicit Scope(Strategy strategy);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    std::unique_ptr<Strategy> previous_;
+  };
+  [[nodiscard]] Scope scope() const { return Scope(*this); }
+
+  /// The strategy of the innermost scope on this thread; one process outside of any.
+  [[nodiscard]] static Strategy current();
+
+ private:
+  std::shared_ptr<const Communicator> replicas_;
+};
+
+}  // namespace lockstep

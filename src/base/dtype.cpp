@@ -1,0 +1,18 @@
+#include "lockstep/base/dtype.hpp"
+
+namespace lockstep {
+
+std::string_view name_of(DType dtype) noexcept {
+  switch (dtype) {
+    case DType::float32: return "float32";
+    case DType::float64: return "float64";
+    case DType::int64: return "int64";
+  }
+  return "unknown";
+}
+
+std::size_t size_of(DType dtype) noexcept { return dtype == DType::float32 ? 4 : 8; }
+
+bool is_floating(DType dtype) noexcept { return dtype != DType::int64; }
+
+}  // namespace lockstep

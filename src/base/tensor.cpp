@@ -1,0 +1,83 @@
+#include "lockstep/base/tensor.hpp"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "lockstep/base/error.hpp"
+
+namespace lockstep {
+namespace {
+
+constexpr std::align_val_t alignment{64};
+
+std::size_t bytes_of(const Shape& shape, DType dtype) {
+  std::size_t bytes = 0;
+  if (!shape.is_valid() || __builtin_mul_overflow(static_cast<std::size_t>(shape.num_elements()),
+                                                  size_of(dtype), &bytes))
+    throw ArgumentError(fmt::format("a tensor cannot have the shape {}", to_string(shape)));
+  return bytes;
+}
+
+}  // namespace
+
+void Tensor::Release::operator()(std::byte* memory) const noexcept {
+  ::operator delete[](memory, alignment);
+}
+
+Tensor::Tensor(const Shape& shape, DType dtype) {
+  resize(shape, dtype);
+  fill_zero();
+}
+
+Tensor::Tensor(const Tensor& other) { *this = other; }
+
+Tensor& Tensor::operator=(const Tensor& other) {
+  if (this == &other) return *this;
+  resize(other.shape_, other.dtype_);
+  const std::size_t bytes = bytes_of(shape_, dtype_);
+  if (bytes > 0) std::memcpy(memory_.get(), other.memory_.get(), bytes);
+  return *this;
+}
+
+Tensor::Tensor(Tensor&& other) noexcept { *this = std::move(other); }
+
+Tensor& Tensor::operator=(Tensor&& other) noexcept {
+  memory_ = std::move(other.memory_);
+  capacity_ = std::exchange(other.capacity_, 0);
+  dtype_ = other.dtype_;
+  shape_ = std::exchange(other.shape_, Shape{0});
+  return *this;
+}
+
+Tensor Tensor::copy_of(const TensorView& source) {
+  source.check("the source of a copy");
+  Tensor result;
+  result.resize(source.shape(), source.dtype());
+  const std::size_t bytes = bytes_of(result.shape_, result.dtype_);
+  if (bytes > 0) std::memcpy(result.memory_.get(), source.data(), bytes);
+  return result;
+}
+
+void Tensor::resize(const Shape& shape, DType dtype) {
+  const std::size_t bytes = bytes_of(shape, dtype);
+  if (bytes > capacity_) {
+    auto* memory = static_cast<std::byte*>(::operator new[](bytes, alignment, std::nothrow));
+    if (memory == nullptr)
+      throw MemoryError(fmt::format("no memory for a {} tensor of shape {} ({} bytes)",
+                                    name_of(dtype), to_string(shape), bytes));
+    memory_.reset(memory);
+    capacity_ = bytes;
+  }
+  shape_ = shape;
+  dtype_ = dtype;
+}
+
+void Tensor::fill_zero() noexcept {
+  const std::size_t bytes = static_cast<std::size_t>(num_elements()) * size_of(dtype_);
+  if (bytes > 0) std::memset(memory_.get(), 0, bytes);
+}
+
+}  // namespace lockstep

@@ -1,0 +1,26 @@
+// Ranks compare what they are about to build before any message of a length that depends on it.
+
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+
+#include "comm/failure.hpp"
+#include "lockstep/comm/communicator.hpp"
+
+namespace lockstep {
+
+/// One property that must be equal on all ranks, in words.
+struct Property {
+  std::string name;
+  std::string value;
+};
+
+/// Throws on all ranks alike when one of them failed, or when a property differs: MismatchError
+/// names the first such property, the ranks and their values. Fixed-size messages: one when all
+/// is well, one more otherwise. Collective.
+void agree(const Communicator& group, const Meeting& meeting, std::span<const Property> properties,
+           const std::optional<Failure>& failure = std::nullopt);
+
+}  // namespace lockstep

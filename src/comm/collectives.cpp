@@ -1,0 +1,90 @@
+#include "lockstep/comm/collectives.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "comm/chunks.hpp"
+#include "comm/handle.hpp"
+
+namespace lockstep {
+namespace {
+
+MPI_Op operation_of(Reduction reduction) {
+  return reduction == Reduction::sum ? MPI_SUM : MPI_MAX;
+}
+
+void copy(std::span<const std::byte> from, std::span<std::byte> to) {
+  if (const std::size_t size = std::min(from.size(), to.size()); size > 0)
+    std::memcpy(to.data(), from.data(), size);
+}
+
+template <class T>
+void allreduce_in_place(const Communicator& group, std::span<T> values, MPI_Datatype type,
+                        Reduction reduction) {
+  if (group.is_solo()) return;
+  for_each_chunk(values.size(), [&](std::size_t first, int count) {
+    check_mpi(MPI_Allreduce(MPI_IN_PLACE, values.data() + first, count, type,
+                            operation_of(reduction), group.handle()->communicator),
+              "MPI_Allreduce");
+    count_message(*group.handle(), static_cast<std::size_t>(count) * sizeof(T));
+  });
+}
+
+}  // namespace
+
+void allreduce(const Communicator& group, std::span<double> values, Reduction reduction) {
+  allreduce_in_place(group, values, MPI_DOUBLE, reduction);
+}
+
+void allreduce(const Communicator& group, std::span<std::int64_t> values, Reduction reduction) {
+  allreduce_in_place(group, values, MPI_INT64_T, reduction);
+}
+
+void broadcast(const Communicator& group, std::span<std::byte> bytes, int root) {
+  if (group.is_solo()) return;
+  for_each_chunk(bytes.size(), [&](std::size_t first, int count) {
+    check_mpi(MPI_Bcast(bytes.data() + first, count, MPI_BYTE, root, group.handle()->communicator),
+              "MPI_Bcast");
+    count_message(*group.handle(),
+                  group.rank() == root ? static_cast<std::size_t>(count) : std::size_t{0});
+  });
+}
+
+void allgather(const Communicator& group, std::span<const std::byte> local,
+               std::span<std::byte> all) {
+  if (group.is_solo()) {
+    copy(local, all);
+    return;
+  }
+  if (local.size() <= max_chunk) {
+    const int count = static_cast<int>(local.size());
+    check_mpi(MPI_Allgather(local.data(), count, MPI_BYTE, all.data(), count, MPI_BYTE,
+                            group.handle()->communicator),
+              "MPI_Allgather");
+    count_message(*group.handle(), local.size());
+    return;
+  }
+  for (int rank = 0; rank < group.size(); ++rank) {
+    const auto part = all.subspan(static_cast<std::size_t>(rank) * local.size(), local.size());
+    if (rank == group.rank()) copy(local, part);
+    broadcast(group, part, rank);
+  }
+}
+
+std::vector<std::vector<std::byte>> allgather_varying(const Communicator& group,
+                                                      std::span<const std::byte> local) {
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(group.size()));
+  const std::int64_t size = static_cast<std::int64_t>(local.size());
+  allgather(group, std::as_bytes(std::span(&size, 1)), std::as_writable_bytes(std::span(sizes)));
+  std::vector<std::vector<std::byte>> all(sizes.size());
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    if (static_cast<int>(rank) == group.rank())
+      all[rank].assign(local.begin(), local.end());
+    else
+      all[rank].resize(static_cast<std::size_t>(sizes[rank]));
+    broadcast(group, all[rank], static_cast<int>(rank));
+  }
+  return all;
+}
+
+}  // namespace lockstep

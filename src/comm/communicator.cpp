@@ -1,0 +1,106 @@
+#include "lockstep/comm/communicator.hpp"
+
+#include <spdlog/fmt/fmt.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <string_view>
+#include <utility>
+
+#include "comm/handle.hpp"
+#include "lockstep/base/error.hpp"
+#include "lockstep/comm/mpi.hpp"
+
+namespace lockstep {
+namespace {
+
+std::atomic<std::int64_t> total_messages{0};
+std::atomic<std::int64_t> total_bytes{0};
+
+}  // namespace
+
+void check_mpi(int code, const char* call) {
+  if (code == MPI_SUCCESS) return;
+  std::array<char, MPI_MAX_ERROR_STRING> text{};
+  int length = 0;
+  MPI_Error_string(code, text.data(), &length);
+  throw CommunicationError(fmt::format(
+      "{} failed: {}", call, std::string_view(text.data(), static_cast<std::size_t>(length))));
+}
+
+bool is_mpi_running() noexcept {
+  int is_initialized = 0;
+  int is_finalized = 0;
+  MPI_Initialized(&is_initialized);
+  MPI_Finalized(&is_finalized);
+  return is_initialized != 0 && is_finalized == 0;
+}
+
+void count_message(Communicator::Handle& handle, std::size_t num_bytes) noexcept {
+  const auto bytes = static_cast<std::int64_t>(num_bytes);
+  ++handle.traffic.num_messages;
+  handle.traffic.num_bytes += bytes;
+  total_messages.fetch_add(1, std::memory_order_relaxed);
+  total_bytes.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+Communicator::Handle::~Handle() {
+  if (is_mpi_running()) MPI_Comm_free(&communicator);
+}
+
+Communicator::Communicator() noexcept = default;
+Communicator::~Communicator() = default;
+
+Communicator::Communicator(Communicator&& other) noexcept { *this = std::move(other); }
+
+Communicator& Communicator::operator=(Communicator&& other) noexcept {
+  handle_ = std::move(other.handle_);
+  rank_ = std::exchange(other.rank_, 0);  // what was moved from is solo
+  size_ = std::exchange(other.size_, 1);
+  return *this;
+}
+
+Communicator::Communicator(std::unique_ptr<Handle> handle) : handle_(std::move(handle)) {
+  check_mpi(MPI_Comm_set_errhandler(handle_->communicator, MPI_ERRORS_RETURN),
+            "MPI_Comm_set_errhandler");
+  check_mpi(MPI_Comm_rank(handle_->communicator, &rank_), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(handle_->communicator, &size_), "MPI_Comm_size");
+}
+
+Communicator detail::duplicate(const void* mpi_communicator) {
+  if (!is_mpi_running())
+    throw StateError("MPI is not running; create a lockstep::Environment first, once, in main()");
+  MPI_Comm result = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_dup(*static_cast<const MPI_Comm*>(mpi_communicator), &result), "MPI_Comm_dup");
+  return Communicator(std::make_unique<Communicator::Handle>(result));
+}
+
+Communicator Communicator::world() { return duplicate(MPI_COMM_WORLD); }
+
+Communicator Communicator::dup() const {
+  return handle_ == nullptr ? Communicator() : duplicate(handle_->communicator);
+}
+
+Communicator Communicator::split(int color) const {
+  if (color < 0)
+    throw ArgumentError(fmt::format("the color of a split is {}; it must not be negative", color));
+  if (handle_ == nullptr) return Communicator();
+  MPI_Comm result = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split(handle_->communicator, color, rank_, &result), "MPI_Comm_split");
+  return Communicator(std::make_unique<Handle>(result));
+}
+
+Traffic Communicator::traffic() const noexcept {
+  return handle_ == nullptr ? Traffic{} : handle_->traffic;
+}
+
+Traffic total_traffic() noexcept { return {total_messages.load(), total_bytes.load()}; }
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) return "unknown host";
+  return name.data();
+}
+
+}  // namespace lockstep

@@ -1,0 +1,60 @@
+// One scheduled message per step: sums of doubles with a status header in front.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "comm/failure.hpp"
+#include "lockstep/comm/communicator.hpp"
+
+namespace lockstep {
+
+/// The merge of one layer and phase: a communicator and a message length of its own for life.
+///
+/// Every message begins with status words, so that a failure anywhere is known everywhere after
+/// the message that was due anyway. A rank that failed still sends (zeros and its flag); then a
+/// second, fixed-size message gives all ranks the same error.
+class Exchange {
+ public:
+  /// `layer` and `phase` name it in errors. Collective.
+  Exchange(const Communicator& group, std::string layer, std::string phase, std::size_t length);
+
+  /// Where this rank puts its contribution, and finds the sums after merge().
+  [[nodiscard]] std::span<double> payload() noexcept;
+
+  [[nodiscard]] const Communicator& group() const noexcept { return group_; }
+
+  /// Sums the payload over the ranks: one MPI_Allreduce, none in a group of one. With a failure on
+  /// any rank all ranks throw that error. `step` < 0 stands for the number of earlier appointments.
+  /// Collective.
+  void merge(std::int64_t step, const std::optional<Failure>& failure);
+
+  /// A further round of the same appointment, when the sums merged so far ask all ranks for it.
+  /// Collective.
+  void merge_again();
+  void maximum(std::span<double> values);
+
+  /// After a merge whose sums show every rank that something is wrong: the failure of the lowest
+  /// rank that has one is thrown on all. At least one rank must have one. Collective.
+  [[noreturn]] void raise(const std::optional<Failure>& failure);
+
+  /// How often merge() was called; equal on all ranks when a step begins.
+  [[nodiscard]] std::int64_t num_appointments() const noexcept { return num_appointments_; }
+
+ private:
+  void write_header(bool has_failed) noexcept;
+  [[nodiscard]] bool is_good() const noexcept;
+
+  Communicator group_;
+  Meeting meeting_;
+  std::uint64_t name_hash_;
+  std::int64_t num_appointments_ = 0;
+  std::vector<double> message_;  // status words, then the payload
+};
+
+}  // namespace lockstep

@@ -1,0 +1,142 @@
+#include "lockstep/layers/layer.hpp"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <array>
+#include <utility>
+
+#include "comm/agreement.hpp"
+#include "layers/default_name.hpp"
+#include "lockstep/base/error.hpp"
+
+namespace lockstep {
+
+Tape::~Tape() = default;
+
+Layer::Layer(LayerTraits traits) : traits_(std::move(traits)) {
+  if (traits_.name.empty()) traits_.name = default_name_of(traits_.type);
+}
+
+Layer::~Layer() = default;
+Layer::Layer(Layer&&) noexcept = default;
+Layer& Layer::operator=(Layer&&) noexcept = default;
+
+void Layer::build(const Shape& input_shape, const Communicator& replicas) {
+  const auto failure = attempt([&] { create(input_shape, DType::float32, 0); });
+  const std::array properties{
+      Property{"layer", fmt::format("{} '{}'", type(), name())},
+      Property{"options", configuration()},
+      Property{"dtype", std::string(lockstep::name_of(dtype()))},
+      Property{"sample shape", to_string(sample_shape_of(input_shape))}};
+  agree(replicas, {fmt::format("layer '{}'", name()), "build", -1}, properties, failure);
+  connect(std::make_shared<const Communicator>(replicas.dup()));
+}
+
+void Layer::create(const Shape& input_shape, DType default_dtype, std::uint64_t seed) {
+  if (is_created_) throw StateError(fmt::format("layer '{}' is built already", name()));
+  if (input_shape.rank() == 0)
+    throw ArgumentError("the input has no axis; a layer needs at least one");
+  if (!is_floating(traits_.dtype.value_or(default_dtype)))
+    throw ArgumentError(fmt::format("layer '{}' cannot compute in {}; use float32 or float64",
+                                    name(), lockstep::name_of(*traits_.dtype)));
+  if (!traits_.dtype) traits_.dtype = default_dtype;
+  seed_ = seed;
+  variables_.clear();  // of an attempt that failed
+  do_create(input_shape);
+  created_for_ = input_shape;
+  is_created_ = true;
+  apply_trainable();
+}
+
+void Layer::connect(std::shared_ptr<const Communicator> control) {
+  do_connect(*control);
+  control_ = std::move(control);
+}
+
+void Layer::set_trainable(bool is_trainable) {
+  if (is_built()) {
+    const Property property{"trainable", is_trainable ? "true" : "false"};
+    agree(*control_, {fmt::format("layer '{}'", name()), "set_trainable", -1}, {&property, 1});
+  }
+  traits_.trainable = is_trainable;
+  apply_trainable();
+}
+
+void Layer::apply_trainable() {
+  for (Variable* variable : variables()) variable->set_trainable(traits_.trainable);
+}
+
+void Layer::commit(Tape&) noexcept {}
+
+void Layer::add_appointments(Pass, Schedule&) {}
+
+void Layer::do_connect(const Communicator&) {}
+
+std::vector<Variable*> Layer::variables() {
+  std::vector<Variable*> result;
+  for (const auto& variable : variables_) result.push_back(variable.get());
+  return result;
+}
+
+Variable& Layer::variable(std::string_view name) {
+  std::string known;
+  for (Variable* variable : variables()) {
+    if (variable->name() == name || variable->name() == fmt::format("{}/{}", this->name(), name))
+      return *variable;
+    known += (known.empty() ? "" : ", ") + variable->name();
+  }
+  throw ArgumentError(
+      fmt::format("layer '{}' has no variable '{}'; it has: {}", this->name(), name, known));
+}
+
+void Layer::rename(std::string name) {
+  if (is_created_) throw StateError(fmt::format("layer '{}' cannot be renamed once built", traits_.name));
+  traits_.name = std::move(name);
+}
+
+Variable& Layer::add_variable(std::string_view name, const Shape& shape,
+                              const Initializer& initializer, VariableRole role) {
+  std::string full_name = fmt::format("{}/{}", traits_.name, name);
+  Tensor value(shape, dtype());
+  initialize(initializer, full_name, seed_, value);
+  variables_.push_back(std::make_unique<Variable>(std::move(full_name), std::move(value), role));
+  return *variables_.back();
+}
+
+void Layer::check_call(const TensorView& input, const MutableTensorView& output) const {
+  if (!is_created_) throw StateError(fmt::format("layer '{}' is not built; call build() first", name()));
+  input.check("the input");
+  output.check("the output");
+  const Shape expected =
+      created_for_.with(0, input.shape().rank() == 0 ? 0 : input.shape()[0]);
+  if (input.shape() != expected)
+    throw ArgumentError(fmt::format("expected an input of shape {} with any number of samples, got {}",
+                                    to_string(created_for_), to_string(input.shape())));
+  if (input.dtype() != dtype() || output.dtype() != dtype())
+    throw ArgumentError(fmt::format("expected {} tensors, got input {} and output {}",
+                                    lockstep::name_of(dtype()), lockstep::name_of(input.dtype()),
+                                    lockstep::name_of(output.dtype())));
+  if (output.shape() != output_shape(input.shape()))
+    throw ArgumentError(fmt::format("expected an output of shape {}, got {}",
+                                    to_string(output_shape(input.shape())),
+                                    to_string(output.shape())));
+}
+
+void Layer::check_gradients(const Shape& input, const TensorView& output_gradient,
+                            const MutableTensorView& input_gradient) const {
+  output_gradient.check("the output's gradient");
+  if (output_gradient.dtype() != dtype() || output_gradient.shape() != output_shape(input))
+    throw ArgumentError(fmt::format("expected an output gradient of {} {}, got {} {}",
+                                    lockstep::name_of(dtype()), to_string(output_shape(input)),
+                                    lockstep::name_of(output_gradient.dtype()),
+                                    to_string(output_gradient.shape())));
+  if (input_gradient.is_null()) return;
+  input_gradient.check("the input's gradient");
+  if (input_gradient.dtype() != dtype() || input_gradient.shape() != input)
+    throw ArgumentError(fmt::format("expected an input gradient of {} {}, got {} {}",
+                                    lockstep::name_of(dtype()), to_string(input),
+                                    lockstep::name_of(input_gradient.dtype()),
+                                    to_string(input_gradient.shape())));
+}
+
+}  // namespace lockstep

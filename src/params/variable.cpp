@@ -1,0 +1,34 @@
+#include "lockstep/params/variable.hpp"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/visit_dtype.hpp"
+#include "lockstep/base/error.hpp"
+
+namespace lockstep {
+
+Variable::Variable(std::string name, Tensor value, VariableRole role)
+    : name_(std::move(name)),
+      value_(std::move(value)),
+      gradient_(role == VariableRole::parameter ? Tensor(value_.shape(), value_.dtype()) : Tensor()),
+      role_(role),
+      is_trainable_(role == VariableRole::parameter) {}
+
+void Variable::assign(const TensorView& source) {
+  source.check(name_.c_str());
+  if (source.shape() != shape())
+    throw ArgumentError(fmt::format("variable '{}' has the shape {}; values of shape {} were given",
+                                    name_, to_string(shape()), to_string(source.shape())));
+  visit_floating(source.dtype(), [&]<class From>(TypeTag<From>) {
+    visit_floating(dtype(), [&]<class To>(TypeTag<To>) {
+      const auto from = source.values<From>();
+      std::transform(from.begin(), from.end(), value_.values<To>().begin(),
+                     [](From value) { return static_cast<To>(value); });
+    });
+  });
+}
+
+}  // namespace lockstep

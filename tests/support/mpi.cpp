@@ -1,0 +1,80 @@
+#include "support/mpi.hpp"
+
+#include <mpi.h>
+
+#include <numeric>
+
+namespace lockstep::testing {
+namespace {
+
+std::int64_t allreduces = 0;
+std::int64_t collectives = 0;
+
+}  // namespace
+
+std::vector<std::vector<std::int64_t>> cuts_of(std::int64_t total, int num_ranks) {
+  const auto ranks = static_cast<std::size_t>(num_ranks);
+  std::vector<std::vector<std::int64_t>> cuts;
+  std::vector<std::int64_t> even(ranks, total / num_ranks);
+  even.back() += total % num_ranks;
+  cuts.push_back(even);
+  if (num_ranks == 1) return cuts;
+  for (const std::size_t owner : {std::size_t{0}, ranks - 1}) {
+    std::vector<std::int64_t> one(ranks, 0);
+    one[owner] = total;
+    cuts.push_back(one);
+  }
+  std::vector<std::int64_t> growing(ranks, 1);  // 1, 1, ..., rest
+  growing.back() = total - (num_ranks - 1);
+  cuts.push_back(growing);
+  std::vector<std::int64_t> left_out(ranks, 0);  // rank 1 has nothing, rank 0 most
+  left_out[0] = total - (num_ranks - 2);
+  for (std::size_t rank = 2; rank < ranks; ++rank) left_out[rank] = 1;
+  cuts.push_back(left_out);
+  return cuts;
+}
+
+std::int64_t first_of(const std::vector<std::int64_t>& cut, int rank) {
+  return std::accumulate(cut.begin(), cut.begin() + rank, std::int64_t{0});
+}
+
+std::int64_t num_allreduces() noexcept { return allreduces; }
+std::int64_t num_collectives() noexcept { return collectives; }
+
+}  // namespace lockstep::testing
+
+// MPI's profiling interface: these stand before the library's own, PMPI_ is the real thing.
+extern "C" {
+
+int MPI_Allreduce(const void* send, void* receive, int count, MPI_Datatype type, MPI_Op operation,
+                  MPI_Comm communicator) {
+  ++lockstep::testing::allreduces;
+  ++lockstep::testing::collectives;
+  return PMPI_Allreduce(send, receive, count, type, operation, communicator);
+}
+
+int MPI_Iallreduce(const void* send, void* receive, int count, MPI_Datatype type,
+                   MPI_Op operation, MPI_Comm communicator, MPI_Request* request) {
+  ++lockstep::testing::allreduces;
+  ++lockstep::testing::collectives;
+  return PMPI_Iallreduce(send, receive, count, type, operation, communicator, request);
+}
+
+int MPI_Bcast(void* buffer, int count, MPI_Datatype type, int root, MPI_Comm communicator) {
+  ++lockstep::testing::collectives;
+  return PMPI_Bcast(buffer, count, type, root, communicator);
+}
+
+int MPI_Allgather(const void* send, int send_count, MPI_Datatype send_type, void* receive,
+                  int receive_count, MPI_Datatype receive_type, MPI_Comm communicator) {
+  ++lockstep::testing::collectives;
+  return PMPI_Allgather(send, send_count, send_type, receive, receive_count, receive_type,
+                        communicator);
+}
+
+int MPI_Barrier(MPI_Comm communicator) {
+  ++lockstep::testing::collectives;
+  return PMPI_Barrier(communicator);
+}
+
+}  // extern "C"
