@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <span>
@@ -80,11 +81,11 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
 
   [[nodiscard]] const BatchNormalizationOptions& options() const noexcept { return options_; }
 
-  /// Variables, [channels]; those of options that are off throw StateError, as all do before build.
-  [[nodiscard]] Variable& gamma();
-  [[nodiscard]] Variable& beta();
-  [[nodiscard]] Variable& moving_mean();
-  [[nodiscard]] Variable& moving_variance();
+  /// Variables, [channels]. Throw ArgumentError for those that options turn off, and before build.
+  [[nodiscard]] Variable& gamma() { return variable("gamma"); }
+  [[nodiscard]] Variable& beta() { return variable("beta"); }
+  [[nodiscard]] Variable& moving_mean() { return variable("moving_mean"); }
+  [[nodiscard]] Variable& moving_variance() { return variable("moving_variance"); }
 
   /// Normalizes `input` into `output`, which has its shape and dtype. In training mode `call.tape`
   /// receives what backward needs. Every rank of the group must call it, also with an empty batch.
@@ -102,10 +103,10 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
 
   void commit(Tape& tape) noexcept override;
 
-  /// Takes part in this rank's next forward or backward with a failure instead of a batch: for a
-  /// rank that cannot make the call because something of its own went wrong. Throws that error on
-  /// all ranks. Collective, together with forward or backward of the others.
-  [[noreturn]] void fail(Pass pass, const std::string& cause);
+  /// Takes part in the forward or backward that is due with an error instead of a batch: for a
+  /// rank of a user's own loop that cannot make the call. All ranks throw that error, those in
+  /// forward or backward likewise. Collective.
+  [[noreturn]] void fail(Pass pass, std::exception_ptr reason);
 
   [[nodiscard]] Shape output_shape(const Shape& input_shape) const override;
   [[nodiscard]] std::string configuration() const override;
@@ -118,13 +119,18 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
 
  private:
   struct Parts;
+  using Record = BatchNormalizationTape::Record;
 
   [[nodiscard]] bool uses_batch_statistics(Mode mode) const noexcept;
-  [[nodiscard]] BatchNormalizationTape::Record& prepare(const TensorView& input,
-                                                        const MutableTensorView& output,
-                                                        const Call& call);
-  void merge_statistics(BatchNormalizationTape::Record& record, std::int64_t step,
-                        const std::optional<struct Failure>& failure);
+  void require_built() const;
+  [[nodiscard]] Record& prepare(const TensorView& input, const MutableTensorView& output,
+                                const Call& call);
+  [[nodiscard]] Record& normalize_by_batch(const TensorView& input,
+                                           const MutableTensorView& output, const Call& call);
+  [[nodiscard]] Record& normalize_by_moving(const TensorView& input,
+                                            const MutableTensorView& output, const Call& call);
+  void recenter(Record& record);
+  [[nodiscard]] const Record* recorded(Tape& tape) const noexcept;
 
   BatchNormalizationOptions options_;
   std::unique_ptr<Parts> parts_;

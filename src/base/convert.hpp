@@ -1,0 +1,20 @@
+// Between the storage type of small tensors and double.
+
+#pragma once
+
+#include <span>
+
+#include "lockstep/base/tensor_view.hpp"
+
+namespace lockstep {
+
+/// values = source. The source is floating and has as many elements.
+void read_as_double(const TensorView& source, std::span<double> values) noexcept;
+
+/// target = values, rounded to its type. The target is floating and has as many elements.
+void write_from_double(std::span<const double> values, const MutableTensorView& target) noexcept;
+
+/// The value rounded to a floating type.
+[[nodiscard]] double rounded_to(DType dtype, double value) noexcept;
+
+}  // namespace lockstep

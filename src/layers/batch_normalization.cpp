@@ -1,0 +1,296 @@
+#include "lockstep/layers/batch_normalization.hpp"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "base/convert.hpp"
+#include "base/visit_dtype.hpp"
+#include "comm/schedule.hpp"
+#include "kernels/normalization.hpp"
+#include "layers/batch_normalization_parts.hpp"
+#include "stats/column_layout.hpp"
+
+namespace lockstep {
+namespace {
+
+std::optional<std::size_t> first_infinite(std::span<const double> values) {
+  const auto found = std::ranges::find_if_not(
+      values, [](double value) { return std::isfinite(value) || value == -HUGE_VAL; });
+  if (found == values.end()) return std::nullopt;
+  return static_cast<std::size_t>(found - values.begin());
+}
+
+// The failure of this rank when its own input was not finite; `range` is [2 * channels].
+std::optional<Failure> non_finite_input(std::span<const double> range) {
+  const auto found = first_infinite(range);
+  if (!found) return std::nullopt;
+  return Failure{ErrorCode::non_finite, "the input holds NaN or infinity",
+                 static_cast<std::int64_t>(*found % (range.size() / 2))};
+}
+
+}  // namespace
+
+BatchNormalizationTape::BatchNormalizationTape() : record_(std::make_unique<Record>()) {}
+BatchNormalizationTape::~BatchNormalizationTape() = default;
+BatchNormalizationTape::BatchNormalizationTape(BatchNormalizationTape&&) noexcept = default;
+BatchNormalizationTape& BatchNormalizationTape::operator=(BatchNormalizationTape&&) noexcept =
+    default;
+
+std::span<const double> BatchNormalizationTape::batch_mean() const noexcept {
+  if (!record_->describes_batch()) return {};
+  return record_->mean;
+}
+
+std::span<const double> BatchNormalizationTape::batch_variance() const noexcept {
+  if (!record_->describes_batch()) return {};
+  return record_->moments.variance;
+}
+
+double BatchNormalizationTape::batch_count() const noexcept {
+  return record_->describes_batch() ? record_->moments.count : 0.0;
+}
+
+BatchNormalization::BatchNormalization(BatchNormalizationOptions options)
+    : Layer({"BatchNormalization", options.name, options.input_shape, options.dtype,
+             options.trainable}),
+      options_(std::move(options)) {}
+
+BatchNormalization::~BatchNormalization() = default;
+BatchNormalization::BatchNormalization(BatchNormalization&&) noexcept = default;
+BatchNormalization& BatchNormalization::operator=(BatchNormalization&&) noexcept = default;
+
+BatchNormalization SyncBatchNormalization(BatchNormalizationOptions options) {
+  options.synchronized = true;
+  return BatchNormalization(std::move(options));
+}
+
+Shape BatchNormalization::output_shape(const Shape& input_shape) const { return input_shape; }
+
+std::unique_ptr<Tape> BatchNormalization::make_tape() const {
+  return std::make_unique<BatchNormalizationTape>();
+}
+
+void BatchNormalization::do_create(const Shape& input_shape) {
+  validate(options_, input_shape);
+  auto parts = std::make_unique<Parts>();
+  parts->axis = resolved_axis(options_.axis, input_shape);
+  const std::int64_t num_channels = input_shape[parts->axis];
+  parts->num_channels = static_cast<std::size_t>(num_channels);
+  const auto add = [&](const char* name, const Initializer& initializer, VariableRole role) {
+    return &add_variable(name, Shape{num_channels}, initializer, role);
+  };
+  if (options_.scale) parts->gamma = add("gamma", options_.gamma_initializer, VariableRole::parameter);
+  if (options_.center) parts->beta = add("beta", options_.beta_initializer, VariableRole::parameter);
+  parts->moving_mean =
+      add("moving_mean", options_.moving_mean_initializer, VariableRole::statistic);
+  parts->moving_variance =
+      add("moving_variance", options_.moving_variance_initializer, VariableRole::statistic);
+  parts->shift = add("shift", Zeros{}, VariableRole::state);
+  parts->shift->assign(parts->moving_mean->value());
+  parts->resize();
+  read_as_double(parts->moving_variance->value(), parts->values);
+  for (const double variance : parts->values)
+    if (!(variance >= 0.0))
+      throw ArgumentError(
+          fmt::format("moving_variance_initializer gives {}; a variance is >= 0", variance));
+  parts_ = std::move(parts);
+}
+
+void BatchNormalization::do_connect(const Communicator& replicas) {
+  const Communicator alone;
+  const Communicator& group = options_.synchronized ? replicas : alone;
+  if (!group.is_solo() && parts_->axis == 0)
+    throw ArgumentError(fmt::format(
+        "layer '{}': the batch axis cannot be the channel axis when synchronized over {} ranks",
+        name(), group.size()));
+  const std::string who = fmt::format("layer '{}'", name());
+  parts_->forward.emplace(group, who, "forward", sums_length(parts_->num_channels));
+  parts_->backward.emplace(group, who, "backward", gradient_sums_length(parts_->num_channels));
+}
+
+std::string BatchNormalization::configuration() const {
+  const auto& o = options_;
+  return fmt::format(
+      "axis {}, momentum {}, epsilon {}, center {} ({}), scale {} ({}), moving_mean {}, "
+      "moving_variance {}, trainable {}, frozen mode {}, synchronized {}",
+      o.axis, o.momentum, o.epsilon, o.center, to_string(o.beta_initializer), o.scale,
+      to_string(o.gamma_initializer), to_string(o.moving_mean_initializer),
+      to_string(o.moving_variance_initializer), o.trainable, static_cast<int>(o.frozen_mode),
+      o.synchronized);
+}
+
+void BatchNormalization::forward(const TensorView& input, const MutableTensorView& output,
+                                 const Call& call) {
+  require_built();
+  Record& record = uses_batch_statistics(call.mode) ? normalize_by_batch(input, output, call)
+                                                    : normalize_by_moving(input, output, call);
+  ChannelAffine& affine = parts_->output;
+  affine = record.normalization;
+  parts_->read_parameters();
+  affine.then(parts_->factor, parts_->offset);
+  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
+    apply_affine(input.values<T>().data(), record.columns, affine.center.data(),
+                 affine.scale.data(), affine.shift.data(), output.values<T>().data());
+  });
+  record.has_call = true;
+  if (call.commit == Commit::at_once) commit(call.tape == nullptr ? parts_->tape : *call.tape);
+}
+
+BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorView& input,
+                                                                   const MutableTensorView& output,
+                                                                   const Call& call) {
+  Exchange& exchange = *parts_->forward;
+  const SumsView sums = sums_in(exchange.payload());
+  Record* record = nullptr;
+  exchange.merge(call.step, attempt([&] {
+                   record = &prepare(input, output, call);
+                   read_as_double(parts_->shift->value(), record->normalization.center);
+                   std::ranges::fill(exchange.payload(), 0.0);
+                   record->add_sums(sums);
+                 }));
+  compute_moments(sums, record->moments);
+  if (is_far_anywhere(record->moments)) recenter(*record);
+  normalize_by(record->moments, options_.epsilon, record->normalization);
+  for (std::size_t c = 0; c < parts_->num_channels; ++c)
+    record->mean[c] = record->normalization.center[c] + record->moments.offset[c];
+  record->has_pending_shift = record->moments.count > 0.0;
+  record->has_pending_averages =
+      record->has_pending_shift &&
+      (is_trainable() || options_.frozen_mode == FrozenMode::batch_statistics_updating);
+  return *record;
+}
+
+// The range round: where the merged sums say that the center was far from the mean, the midpoint of
+// the values replaces it, since var >= range^2 / (2 W) about it. NaN and infinity show up here too.
+// Every rank decides from merged numbers, so all decide alike.
+void BatchNormalization::recenter(Record& record) {
+  Parts& parts = *parts_;
+  Exchange& exchange = *parts.forward;
+  record.take_range(parts.local_range);
+  parts.range = parts.local_range;
+  exchange.maximum(parts.range);
+  if (first_infinite(parts.range)) exchange.raise(non_finite_input(parts.local_range));
+
+  for (std::size_t c = 0; c < parts.num_channels; ++c)
+    if (is_far(record.moments, c))
+      record.normalization.center[c] = rounded_to(
+          dtype(), std::midpoint(parts.range[c], -parts.range[parts.num_channels + c]));
+  std::ranges::fill(exchange.payload(), 0.0);
+  record.add_sums(sums_in(exchange.payload()));
+  exchange.merge_again();
+  compute_moments(sums_in(exchange.payload()), record.moments);
+  if (const auto channel = first_infinite(record.moments.variance))
+    exchange.raise(Failure{ErrorCode::non_finite, "the variance of the input overflows",
+                           static_cast<std::int64_t>(*channel)});
+}
+
+BatchNormalization::Record& BatchNormalization::normalize_by_moving(
+    const TensorView& input, const MutableTensorView& output, const Call& call) {
+  Record& record = prepare(input, output, call);
+  read_as_double(parts_->moving_mean->value(), record.normalization.center);
+  read_as_double(parts_->moving_variance->value(), parts_->values);
+  normalize_by_constants(parts_->values, options_.epsilon, record.normalization);
+  return record;
+}
+
+void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
+                                  const MutableTensorView& input_gradient, Gradients gradients) {
+  require_built();
+  Parts& parts = *parts_;
+  Exchange& exchange = *parts.backward;
+  const Record* record = recorded(tape);
+  const auto take_sums = [&] {
+    if (record == nullptr)
+      throw StateError("backward needs the tape of a call of forward of this layer");
+    check_gradients(record->input.shape(), output_gradient, input_gradient);
+    std::ranges::fill(exchange.payload(), 0.0);
+    record->add_gradient_sums(output_gradient, gradient_sums_in(exchange.payload()));
+  };
+  const GradientSumsView sums = gradient_sums_in(exchange.payload());
+  parts.read_parameters();
+  const bool is_merged = record == nullptr ? uses_batch_statistics(Mode::training)
+                                           : record->uses_batch_statistics;
+  if (is_merged) {
+    exchange.merge(record == nullptr ? -1 : record->step, attempt(take_sums));
+    differentiate(sums, record->moments.count, record->normalization, parts.factor,
+                  parts.input_gradient);
+  } else {
+    take_sums();
+    differentiate_constant(record->normalization, parts.factor, parts.input_gradient);
+  }
+  if (!input_gradient.is_null())
+    record->write_input_gradient(output_gradient, parts.input_gradient, input_gradient);
+  const auto scope = is_merged && !exchange.group().is_solo() ? GradientScope::global
+                                                              : GradientScope::local;
+  if (parts.gamma != nullptr) parts.deliver(sums.normalized, *parts.gamma, gradients, scope);
+  if (parts.beta != nullptr) parts.deliver(sums.output, *parts.beta, gradients, scope);
+}
+
+void BatchNormalization::commit(Tape& tape) noexcept {
+  auto* own = dynamic_cast<BatchNormalizationTape*>(&tape);
+  if (own == nullptr) return;
+  Record& record = *own->record_;
+  if (std::exchange(record.has_pending_averages, false)) {
+    parts_->average(record.mean, options_.momentum, *parts_->moving_mean);
+    parts_->average(record.moments.variance, options_.momentum, *parts_->moving_variance);
+  }
+  if (std::exchange(record.has_pending_shift, false))
+    write_from_double(record.mean, parts_->shift->value());
+}
+
+void BatchNormalization::fail(Pass pass, std::exception_ptr reason) {
+  require_built();
+  Exchange& exchange = pass == Pass::forward ? *parts_->forward : *parts_->backward;
+  exchange.merge(-1, attempt([&] { std::rethrow_exception(reason); }));
+  throw StateError("fail() needs an exception as its reason");
+}
+
+void BatchNormalization::add_appointments(Pass pass, Schedule& schedule) {
+  if (uses_batch_statistics(Mode::training))
+    schedule.add(pass == Pass::forward ? *parts_->forward : *parts_->backward);
+}
+
+bool BatchNormalization::uses_batch_statistics(Mode mode) const noexcept {
+  return mode == Mode::training &&
+         (is_trainable() || options_.frozen_mode != FrozenMode::inference);
+}
+
+void BatchNormalization::require_built() const {
+  if (!is_built())
+    throw StateError(fmt::format("layer '{}' is not built; call build() on all ranks", name()));
+}
+
+BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
+                                                        const MutableTensorView& output,
+                                                        const Call& call) {
+  check_call(input, output);
+  if (input.shape()[parts_->axis] != static_cast<std::int64_t>(parts_->num_channels))
+    throw ArgumentError(fmt::format("expected {} channels along axis {}, got an input of shape {}",
+                                    parts_->num_channels, options_.axis,
+                                    to_string(input.shape())));
+  auto* tape = call.tape == nullptr ? &parts_->tape
+                                    : dynamic_cast<BatchNormalizationTape*>(call.tape);
+  if (tape == nullptr)
+    throw ArgumentError("the tape was made for another type of layer; use make_tape()");
+  Record& record = *tape->record_;
+  record.has_call = record.has_pending_shift = record.has_pending_averages = false;
+  record.resize(parts_->num_channels);
+  record.input = input;
+  record.columns = columns_of(input.shape(), parts_->axis);
+  record.step = call.step;
+  record.uses_batch_statistics = uses_batch_statistics(call.mode);
+  return record;
+}
+
+const BatchNormalization::Record* BatchNormalization::recorded(Tape& tape) const noexcept {
+  const auto* own = dynamic_cast<const BatchNormalizationTape*>(&tape);
+  const bool is_usable = own != nullptr && own->record_->has_call &&
+                         own->record_->mean.size() == parts_->num_channels;
+  return is_usable ? own->record_.get() : nullptr;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,79 @@
+// What a batch normalization layer and its tape consist of.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "comm/exchange.hpp"
+#include "kernels/columns.hpp"
+#include "lockstep/layers/batch_normalization.hpp"
+#include "norm/affine.hpp"
+#include "stats/moments.hpp"
+
+namespace lockstep {
+
+/// One training call: what backward needs, and what is pending until commit.
+struct BatchNormalizationTape::Record {
+  TensorView input;
+  Columns columns;
+  std::int64_t step = -1;
+  bool has_call = false;  ///< of forward that succeeded
+  bool uses_batch_statistics = false;  ///< or the moving ones, as constants
+  bool has_pending_shift = false;
+  bool has_pending_averages = false;
+  Moments moments;           ///< of the batch
+  std::vector<double> mean;  ///< center + offset
+  ChannelAffine normalization;  ///< x to xhat
+
+  void resize(std::size_t num_channels);
+
+  [[nodiscard]] bool describes_batch() const noexcept { return has_call && uses_batch_statistics; }
+
+  /// Adds the sums of the local input about the center to `sums`.
+  void add_sums(const SumsView& sums) const noexcept;
+  /// Largest x, then largest -x, of the local input per channel.
+  void take_range(std::span<double> range) const noexcept;
+
+  void add_gradient_sums(const TensorView& output_gradient, const GradientSumsView& sums) const;
+  void write_input_gradient(const TensorView& output_gradient, const InputGradientAffine& affine,
+                            const MutableTensorView& input_gradient) const;
+};
+
+/// Variables, merges and scratch memory, once the layer is built.
+struct BatchNormalization::Parts {
+  int axis = 0;  ///< counted from the front
+  std::size_t num_channels = 0;
+  Variable* gamma = nullptr;  ///< null without scale
+  Variable* beta = nullptr;   ///< null without center
+  Variable* moving_mean = nullptr;
+  Variable* moving_variance = nullptr;
+  Variable* shift = nullptr;  ///< K: about it the next sums are taken
+
+  std::optional<Exchange> forward;
+  std::optional<Exchange> backward;
+
+  // Scratch, [channels]: made once, so that a pass allocates nothing.
+  std::vector<double> factor;  ///< gamma, or ones
+  std::vector<double> offset;  ///< beta, or zeros
+  std::vector<double> values;
+  std::vector<double> local_range, range;  ///< [2 * channels]
+  ChannelAffine output;
+  InputGradientAffine input_gradient;
+  BatchNormalizationTape tape;  ///< of calls that bring none
+
+  void resize();
+  /// Reads gamma and beta into factor and offset.
+  void read_parameters() noexcept;
+  /// Puts a gradient where optimizers look for it.
+  void deliver(std::span<const double> gradient, Variable& parameter, Gradients gradients,
+               GradientScope scope) noexcept;
+  /// statistic <- statistic * momentum + batch * (1 - momentum).
+  void average(std::span<const double> batch, double momentum, Variable& statistic) noexcept;
+};
+
+/// Throws ArgumentError when options cannot be used, alone or for this input.
+void validate(const BatchNormalizationOptions& options, const Shape& input_shape);
+
+}  // namespace lockstep
