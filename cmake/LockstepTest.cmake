@@ -28,7 +28,8 @@ function(lockstep_add_test source)
   string(REGEX REPLACE "_test$" "" name ${stem})
   target_sources(lockstep_tests PRIVATE ${PROJECT_SOURCE_DIR}/tests/${source})
   # The file name is a tag; a run that finds no test case is a failure.
-  set(program $<TARGET_FILE:lockstep_tests> --filenames-as-tags "[#${stem}]" --order decl --warn NoTests)
+  set(program $<TARGET_FILE:lockstep_tests> --filenames-as-tags "[#${stem}]" --order decl --warn NoTests
+    --use-colour no)
   if(NOT arg_RANKS)
     add_test(NAME ${module}.${name} COMMAND ${program})
     set_tests_properties(${module}.${name} PROPERTIES

@@ -1,0 +1,87 @@
+// How many messages a layer may send, counted below the library.
+
+#include "lockstep/layers/batch_normalization.hpp"
+#include "support/catch.hpp"
+#include "support/gradients.hpp"
+#include "support/mpi.hpp"
+
+using namespace lockstep;
+using namespace lockstep::testing;
+
+namespace {
+
+struct Counts {
+  std::int64_t forward, backward;
+  bool are_all_allreduces;
+};
+
+// Messages of one forward and backward on the input `x`.
+Counts counts_of(BatchNormalization& layer, const Tensor& x, Mode mode) {
+  Tensor y(x.shape(), x.dtype()), dx(x.shape(), x.dtype());
+  BatchNormalizationTape tape;
+  const std::int64_t start = num_allreduces(), all = num_collectives();
+  layer.forward(x, y, {.mode = mode, .tape = &tape});
+  const std::int64_t between = num_allreduces();
+  layer.backward(tape, x, dx);
+  const std::int64_t end = num_allreduces();
+  return {between - start, end - between, num_collectives() - all == end - start};
+}
+
+Tensor moved(Tensor x, double mean) {
+  for (double& value : x.values<double>()) value += mean;
+  return x;
+}
+
+BatchNormalization built(BatchNormalizationOptions options, const Communicator& group) {
+  options.dtype = DType::float64;
+  BatchNormalization layer(std::move(options));
+  layer.build({4, 2}, group);
+  return layer;
+}
+
+}  // namespace
+
+TEST_CASE("one allreduce per layer and direction, three when statistics jump", "[layers]") {
+  const Communicator world = Communicator::world();
+  const std::int64_t one = world.is_solo() ? 0 : 1;
+  auto layer = built({.synchronized = true}, world);
+  const Tensor x = random_tensor({4, 2}, static_cast<std::uint64_t>(world.rank()));
+  const auto check = [&](const Tensor& input, std::int64_t forward) {
+    const Counts counts = counts_of(layer, input, Mode::training);
+    REQUIRE_ON_ALL_RANKS(world, counts.forward == forward);
+    REQUIRE_ON_ALL_RANKS(world, counts.backward == one);
+    REQUIRE_ON_ALL_RANKS(world, counts.are_all_allreduces);
+  };
+  for (int step = 0; step < 3; ++step) check(x, one);
+  check(moved(x, 100.0), one);
+  check(moved(x, 1e6), 3 * one);
+  for (int step = 0; step < 3; ++step) check(moved(x, 1e6), one);
+  check(x, 3 * one);
+  check(x, one);
+}
+
+TEST_CASE("the number of messages is the same where only one rank's data jumps", "[layers]") {
+  const Communicator world = Communicator::world();
+  auto layer = built({.synchronized = true}, world);
+  Tensor x(Shape{4, 2}, DType::float64);  // constant zero
+  counts_of(layer, x, Mode::training);
+  if (world.rank() == world.size() - 1) x = moved(random_tensor({4, 2}, 3), 1e9);
+  const Counts counts = counts_of(layer, x, Mode::training);
+  REQUIRE_ON_ALL_RANKS(world, counts.forward <= 3);
+}
+
+TEST_CASE("inference, frozen and plain layers send nothing", "[layers]") {
+  const Communicator world = Communicator::world();
+  const Tensor x = random_tensor({4, 2}, 1);
+  const auto check = [&](BatchNormalizationOptions options, const Communicator& group, Mode mode) {
+    auto layer = built(std::move(options), group);
+    const Counts counts = counts_of(layer, x, mode);
+    REQUIRE_ON_ALL_RANKS(world, counts.forward == 0);
+    REQUIRE_ON_ALL_RANKS(world, counts.backward == 0);
+    REQUIRE_ON_ALL_RANKS(world, counts.are_all_allreduces);
+  };
+  check({.synchronized = true}, world, Mode::inference);
+  check({.trainable = false, .synchronized = true}, world, Mode::training);
+  check({.synchronized = false}, world, Mode::training);
+  check({.synchronized = true}, Communicator(), Mode::training);
+}
