@@ -10,6 +10,14 @@
 #include "lockstep/base/error.hpp"
 
 namespace lockstep {
+namespace {
+
+// The shape that a layer was created for with the number of samples of `shape`.
+Shape with_samples_of(const Shape& created_for, const Shape& shape) {
+  return created_for.with(0, shape.rank() == 0 ? 0 : shape[0]);
+}
+
+}  // namespace
 
 Tape::~Tape() = default;
 
@@ -36,9 +44,9 @@ void Layer::create(const Shape& input_shape, DType default_dtype, std::uint64_t 
   if (is_created_) throw StateError(fmt::format("layer '{}' is built already", name()));
   if (input_shape.rank() == 0)
     throw ArgumentError("the input has no axis; a layer needs at least one");
-  if (!is_floating(traits_.dtype.value_or(default_dtype)))
+  if (const DType dtype = traits_.dtype.value_or(default_dtype); !is_floating(dtype))
     throw ArgumentError(fmt::format("layer '{}' cannot compute in {}; use float32 or float64",
-                                    name(), lockstep::name_of(*traits_.dtype)));
+                                    name(), lockstep::name_of(dtype)));
   if (!traits_.dtype) traits_.dtype = default_dtype;
   seed_ = seed;
   variables_.clear();  // of an attempt that failed
@@ -107,9 +115,7 @@ void Layer::check_call(const TensorView& input, const MutableTensorView& output)
   if (!is_created_) throw StateError(fmt::format("layer '{}' is not built; call build() first", name()));
   input.check("the input");
   output.check("the output");
-  const Shape expected =
-      created_for_.with(0, input.shape().rank() == 0 ? 0 : input.shape()[0]);
-  if (input.shape() != expected)
+  if (input.shape() != with_samples_of(created_for_, input.shape()))
     throw ArgumentError(fmt::format("expected an input of shape {} with any number of samples, got {}",
                                     to_string(created_for_), to_string(input.shape())));
   if (input.dtype() != dtype() || output.dtype() != dtype())
@@ -124,6 +130,10 @@ void Layer::check_call(const TensorView& input, const MutableTensorView& output)
 
 void Layer::check_gradients(const Shape& input, const TensorView& output_gradient,
                             const MutableTensorView& input_gradient) const {
+  if (!is_created_ || input != with_samples_of(created_for_, input))
+    throw StateError(fmt::format(
+        "layer '{}' did not record this tape, whose input had the shape {}; use a tape of this layer",
+        name(), to_string(input)));
   output_gradient.check("the output's gradient");
   if (output_gradient.dtype() != dtype() || output_gradient.shape() != output_shape(input))
     throw ArgumentError(fmt::format("expected an output gradient of {} {}, got {} {}",

@@ -140,7 +140,8 @@ class LOCKSTEP_EXPORT Layer {
 
   /// Throws unless the layer was created and both views fit it: StateError, ArgumentError.
   void check_call(const TensorView& input, const MutableTensorView& output) const;
-  /// Throws ArgumentError unless the gradients fit a call whose input had this shape.
+  /// Throws ArgumentError unless the gradients fit a call whose input had this shape, StateError
+  /// when no call of this layer has such an input.
   void check_gradients(const Shape& input, const TensorView& output_gradient,
                        const MutableTensorView& input_gradient) const;
 
