@@ -64,6 +64,7 @@ Difference difference_of(std::span<const Record> records) {
   const Difference found = difference_of(records);
   auto origin = std::make_shared<ErrorOrigin>();
   origin->rank = static_cast<int>(found.rank);
+  origin->num_ranks = group.size();
   origin->layer = meeting.layer;
   origin->phase = meeting.phase;
   origin->cause = fmt::format("{} differs between ranks: rank 0 has {}, rank {} has {}", found.name,

@@ -28,17 +28,20 @@ struct Record {
   std::array<char, 512> cause{};
 };
 
+bool has_failed(const Record& record) { return record.has_failed != 0; }
+
 template <std::size_t size>
 void put(std::array<char, size>& field, std::string_view text) {
   std::copy_n(text.begin(), std::min(text.size(), size - 1), field.begin());
 }
 
 Record record_of(const Meeting& meeting, const std::optional<Failure>& failure) {
+  const Meeting& place = failure && failure->place ? *failure->place : meeting;
   Record record;
-  record.step = meeting.step;
+  record.step = place.step;
   put(record.host, host_name());
-  put(record.layer, meeting.layer);
-  put(record.phase, meeting.phase);
+  put(record.layer, place.layer);
+  put(record.phase, place.phase);
   if (failure) {
     record.has_failed = 1;
     record.code = static_cast<std::int32_t>(failure->code);
@@ -55,10 +58,24 @@ std::string place_of(const Record& record) {
   return place;
 }
 
-[[noreturn]] void throw_record(const Record& record, int rank, int num_failed) {
+std::shared_ptr<ErrorOrigin> origin_of(const Record& record, std::size_t rank,
+                                       std::size_t num_ranks) {
   auto origin = std::make_shared<ErrorOrigin>();
-  *origin = {rank,        record.host.data(), record.layer.data(), record.phase.data(),
-             record.step, record.channel,     record.cause.data()};
+  origin->rank = static_cast<int>(rank);
+  origin->num_ranks = static_cast<int>(num_ranks);
+  origin->host = record.host.data();
+  origin->layer = record.layer.data();
+  origin->phase = record.phase.data();
+  origin->step = record.step;
+  origin->channel = record.channel;
+  origin->cause = record.cause.data();
+  return origin;
+}
+
+[[noreturn]] void throw_first_failure(std::span<const Record> records, std::size_t rank) {
+  const Record& record = records[rank];
+  auto origin = origin_of(record, rank, records.size());
+  const auto num_failed = std::ranges::count_if(records, has_failed);
   std::string message =
       fmt::format("rank {} on {}: {}: {}", rank, origin->host, place_of(record), origin->cause);
   if (num_failed > 1) message += fmt::format(" ({} ranks failed)", num_failed);
@@ -69,33 +86,34 @@ std::string place_of(const Record& record) {
 [[noreturn]] void throw_different_meetings(std::span<const Record> records) {
   std::size_t other = 1;
   while (other + 1 < records.size() && place_of(records[other]) == place_of(records[0])) ++other;
-  auto origin = std::make_shared<ErrorOrigin>();
-  const Record& record = records[other];
-  *origin = {static_cast<int>(other), record.host.data(),
-             record.layer.data(),     record.phase.data(),
-             record.step,             -1,
-             "ranks make different calls"};
+  auto origin = origin_of(records[other], other, records.size());
+  origin->cause = "ranks make different calls";
   throw_error(ErrorCode::mismatch,
               fmt::format("ranks make different calls: rank 0 is at {}; rank {} is at {}. Every "
                           "rank must call the same layers in the same order",
-                          place_of(records[0]), other, place_of(record)),
+                          place_of(records[0]), other, place_of(records[other])),
               std::move(origin));
 }
 
 }  // namespace
 
-Failure current_failure() {
+Failure current_failure(int num_ranks) {
   try {
     throw;
   } catch (const Error& error) {
-    if (error.is_agreed() || error.code() == ErrorCode::communication) throw;
-    return {error.code(), error.what(), -1};
+    const ErrorOrigin* origin = error.origin();
+    if (error.code() == ErrorCode::communication) throw;
+    if (origin == nullptr) return {error.code(), error.what()};
+    if (origin->num_ranks >= num_ranks) throw;
+    // A smaller group agreed; a rank of its own keeps its place, others are in the text.
+    return {error.code(), origin->num_ranks == 1 ? origin->cause : error.what(), origin->channel,
+            Meeting{origin->layer, origin->phase, origin->step}};
   } catch (const std::bad_alloc&) {
-    return {ErrorCode::memory, "out of memory", -1};
+    return {ErrorCode::memory, "out of memory"};
   } catch (const std::exception& error) {
-    return {ErrorCode::foreign, error.what(), -1};
+    return {ErrorCode::foreign, error.what()};
   } catch (...) {
-    return {ErrorCode::foreign, "an exception that is not a std::exception", -1};
+    return {ErrorCode::foreign, "an exception that is not a std::exception"};
   }
 }
 
@@ -105,11 +123,9 @@ void throw_agreed(const Communicator& group, const Meeting& meeting,
   std::vector<Record> records(static_cast<std::size_t>(group.size()));
   allgather(group, std::as_bytes(std::span(&local, 1)),
             std::as_writable_bytes(std::span(records)));
-  const auto has_failed = [](const Record& record) { return record.has_failed != 0; };
-  const auto guilty = std::find_if(records.begin(), records.end(), has_failed);
+  const auto guilty = std::ranges::find_if(records, has_failed);
   if (guilty == records.end()) throw_different_meetings(records);
-  throw_record(*guilty, static_cast<int>(guilty - records.begin()),
-               static_cast<int>(std::count_if(records.begin(), records.end(), has_failed)));
+  throw_first_failure(records, static_cast<std::size_t>(guilty - records.begin()));
 }
 
 }  // namespace lockstep

@@ -12,35 +12,37 @@
 
 namespace lockstep {
 
-/// What a rank reports about itself; layer, phase and step are added where it is sent.
-struct Failure {
-  ErrorCode code = ErrorCode::foreign;
-  std::string cause;
-  std::int64_t channel = -1;
-};
-
-/// The failure that the exception being handled stands for. Call within a catch block only.
-/// An error that all ranks already agreed on is rethrown: it needs no second agreement. So is an
-/// error of MPI itself: with it nothing can be agreed.
-[[nodiscard]] Failure current_failure();
-
-/// Runs `body` and returns what it threw, if anything. Does not allocate when nothing is thrown.
-template <class Body>
-[[nodiscard]] std::optional<Failure> attempt(Body&& body) {
-  try {
-    std::forward<Body>(body)();
-    return std::nullopt;
-  } catch (...) {
-    return current_failure();
-  }
-}
-
-/// Where in the program the ranks meet.
+/// Where in the program ranks meet, or one of them failed.
 struct Meeting {
   std::string layer;
   std::string phase;
   std::int64_t step = -1;
 };
+
+/// What a rank reports about itself.
+struct Failure {
+  ErrorCode code = ErrorCode::foreign;
+  std::string cause;
+  std::int64_t channel = -1;
+  std::optional<Meeting> place = std::nullopt;  ///< empty: where it is reported
+};
+
+/// The failure that the exception being handled stands for, to be told to a group of `num_ranks`.
+/// Call within a catch block only. An error that so many ranks have agreed on already is rethrown:
+/// it needs no second agreement. So is an error of MPI itself: with it nothing can be agreed.
+[[nodiscard]] Failure current_failure(int num_ranks);
+
+/// Runs `body` and returns what it threw, if anything, for a group of `num_ranks`. Does not
+/// allocate when nothing is thrown.
+template <class Body>
+[[nodiscard]] std::optional<Failure> attempt(int num_ranks, Body&& body) {
+  try {
+    std::forward<Body>(body)();
+    return std::nullopt;
+  } catch (...) {
+    return current_failure(num_ranks);
+  }
+}
 
 class Communicator;
 

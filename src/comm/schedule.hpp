@@ -18,19 +18,24 @@ class Schedule {
   void add(Exchange& exchange) { due_.push_back(&exchange); }
 
   /// Runs `body`, the step up to and including its last merge. When this rank fails in between, it
-  /// takes the failure to the next merge that is due: there all ranks throw the same error.
-  template <class Body>
-  void keep(std::int64_t step, Body&& body) {
+  /// takes the failure to the merges that are due: there all ranks throw the same error. `place_of`
+  /// says where in the step this rank is. Collective.
+  template <class Body, class Place>
+  void keep(std::int64_t step, Body&& body, Place&& place_of) {
     begin();
-    if (const auto failure = attempt(std::forward<Body>(body))) report(step, *failure);
+    auto failure = attempt(num_ranks_, std::forward<Body>(body));
+    if (!failure) return;
+    if (!failure->place) failure->place = place_of();
+    report(step, *failure);
   }
 
  private:
   void begin();
-  [[noreturn]] void report(std::int64_t step, const Failure& failure);
+  [[noreturn]] void report(std::int64_t step, Failure failure);
 
   std::vector<Exchange*> due_;
   std::vector<std::int64_t> done_when_;  // appointment count of due_[i] once it has taken place
+  int num_ranks_ = 1;                    // of the largest group
 };
 
 }  // namespace lockstep
