@@ -15,7 +15,7 @@ void Schedule::begin() {
   }
 }
 
-void Schedule::report(std::int64_t step, Failure failure) {
+void Schedule::tell(std::int64_t step, Failure failure) {
   for (std::size_t i = 0; i < due_.size(); ++i) {
     Exchange& exchange = *due_[i];
     const bool has_listeners = exchange.group().size() > 1 || num_ranks_ == 1;

@@ -26,12 +26,18 @@ class Schedule {
     auto failure = attempt(num_ranks_, std::forward<Body>(body));
     if (!failure) return;
     if (!failure->place) failure->place = place_of();
-    report(step, *failure);
+    tell(step, *failure);
+  }
+
+  /// Instead of keep(), for a rank that failed before the step. Collective, with keep() of others.
+  [[noreturn]] void fail(std::int64_t step, const Failure& failure) {
+    begin();
+    tell(step, failure);
   }
 
  private:
   void begin();
-  [[noreturn]] void report(std::int64_t step, Failure failure);
+  [[noreturn]] void tell(std::int64_t step, Failure failure);
 
   std::vector<Exchange*> due_;
   std::vector<std::int64_t> done_when_;  // appointment count of due_[i] once it has taken place

@@ -1,0 +1,28 @@
+// What may happen between the steps of a training run.
+
+#pragma once
+
+#include "lockstep/base/export.hpp"
+#include "lockstep/train/history.hpp"
+
+namespace lockstep {
+
+class Trainer;
+
+/// Called on every rank with the same records. One that throws on any rank ends fit() with the same
+/// error on all ranks; the model stays that of the last step. To end a run early call
+/// Trainer::request_stop(). A callback may be collective only if it is so on all ranks.
+class LOCKSTEP_EXPORT Callback {
+ public:
+  virtual ~Callback();
+
+  virtual void on_step_end(Trainer& trainer, const StepRecord& record);
+  virtual void on_epoch_end(Trainer& trainer, const EpochRecord& record);
+
+ protected:
+  Callback() = default;
+  Callback(const Callback&) = default;
+  Callback& operator=(const Callback&) = default;
+};
+
+}  // namespace lockstep

@@ -1,0 +1,37 @@
+// What a training run reports.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace lockstep {
+
+/// Loss and metrics over a set of samples on all ranks; equal on all ranks.
+struct Scores {
+  std::int64_t num_samples = 0;
+  double loss = 0.0;            ///< mean over the samples
+  std::vector<double> metrics;  ///< in the order of the trainer's metrics
+};
+
+struct StepRecord {
+  std::int64_t step = 0;  ///< since the trainer was made, the first is 0
+  Scores training;        ///< of the step's global batch
+};
+
+struct EpochRecord {
+  std::int64_t epoch = 0;
+  std::int64_t num_steps = 0;        ///< since the trainer was made
+  Scores training;                   ///< of all batches, as the model was when it saw them
+  std::optional<Scores> validation;  ///< of the model after the epoch
+  double seconds = 0.0;              ///< on this rank, validation included
+};
+
+struct History {
+  std::vector<std::string> metric_names;
+  std::vector<EpochRecord> epochs;
+};
+
+}  // namespace lockstep

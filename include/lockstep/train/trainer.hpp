@@ -1,0 +1,96 @@
+// Trains a model on all ranks of its strategy.
+
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "lockstep/base/export.hpp"
+#include "lockstep/base/tensor.hpp"
+#include "lockstep/model/loss.hpp"
+#include "lockstep/model/sequential.hpp"
+#include "lockstep/train/callback.hpp"
+#include "lockstep/train/dataset.hpp"
+#include "lockstep/train/history.hpp"
+#include "lockstep/train/metric.hpp"
+#include "lockstep/train/optimizer.hpp"
+
+namespace lockstep {
+
+/// What every gradient is an average over.
+enum class Averaging : std::uint8_t {
+  samples,  ///< all samples of the global batch weigh the same, however it is cut
+  ranks,    ///< the mean of the ranks' own means, as PyTorch's DistributedDataParallel does it
+};
+
+struct TrainerOptions {
+  std::vector<std::shared_ptr<const Metric>> metrics = {};
+  Averaging averaging = Averaging::samples;
+  std::uint64_t seed = 0;  ///< of random numbers within steps, such as those of dropout
+};
+
+struct FitOptions {
+  std::int64_t epochs = 1;
+  std::int64_t batch_size = 32;  ///< of the global batch, over all ranks
+  std::optional<std::int64_t> max_steps = std::nullopt;  ///< of this call of fit
+  bool shuffle = true;
+  bool drop_remainder = false;  ///< leave out a last batch that is smaller than the others
+  std::uint64_t seed = 0;       ///< of the sample order
+  const Dataset* validation = nullptr;
+  std::vector<std::shared_ptr<Callback>> callbacks = {};
+};
+
+/// Runs training steps: forward, loss, backward, one message with the gradients, update. When any
+/// rank fails in a step all ranks throw the same error, and model and optimizer are those of the
+/// step before.
+class LOCKSTEP_EXPORT Trainer {
+ public:
+  /// `model` must outlive the trainer. Local; the first step or fit is collective.
+  Trainer(Sequential& model, std::unique_ptr<Optimizer> optimizer, std::unique_ptr<const Loss> loss,
+          TrainerOptions options = {});
+  template <std::derived_from<Optimizer> O, std::derived_from<Loss> L>
+  Trainer(Sequential& model, O optimizer, L loss, TrainerOptions options = {})
+      : Trainer(model, std::make_unique<O>(std::move(optimizer)),
+                std::make_unique<const L>(std::move(loss)), std::move(options)) {}
+  ~Trainer();
+
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  /// Trains for some epochs. Every global batch is cut over the ranks by the model's strategy; the
+  /// sample order depends on the seed only, not on the number of ranks. Builds a model that is not
+  /// built. Throws on all ranks alike: MismatchError when they ask for different things,
+  /// ArgumentError for options or data that do not fit, and what any rank threw. Collective.
+  History fit(const Dataset& data, const FitOptions& options = {});
+
+  /// Loss and metrics over a whole data set in inference mode: one message. Collective.
+  [[nodiscard]] Scores evaluate(const Dataset& data, std::int64_t batch_size = 256);
+
+  /// The model's outputs for a whole data set, [num_samples, ...], on every rank. Collective.
+  [[nodiscard]] Tensor predict(const Dataset& data, std::int64_t batch_size = 256);
+
+  /// One training step on this rank's part of a global batch, which may be empty, for loops of
+  /// one's own. `samples` are the global indices of its samples, for dropout. Collective.
+  const StepRecord& step(const TensorView& inputs, const TensorView& targets,
+                         std::span<const std::int64_t> samples = {});
+
+  /// Ends fit() on all ranks after the step, or the epoch, that ends next. Local.
+  void request_stop() noexcept;
+
+  [[nodiscard]] Sequential& model() noexcept;
+  [[nodiscard]] Optimizer& optimizer() noexcept;
+
+  /// Steps that succeeded since the trainer was made.
+  [[nodiscard]] std::int64_t num_steps() const noexcept;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace lockstep

@@ -1,0 +1,190 @@
+#include "lockstep/train/trainer.hpp"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <numeric>
+
+#include "comm/agreement.hpp"
+#include "lockstep/base/error.hpp"
+#include "lockstep/comm/collectives.hpp"
+#include "lockstep/train/sampler.hpp"
+#include "train/trainer_parts.hpp"
+
+namespace lockstep {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string text_of(const Dataset* data) {
+  if (data == nullptr) return "none";
+  return fmt::format("{} samples of {} with targets {}", data->num_samples(),
+                     to_string(data->input_shape()), to_string(data->target_shape()));
+}
+
+std::vector<Property> properties_of(const Dataset& data, const FitOptions& options) {
+  return {{"data", text_of(&data)},
+          {"validation data", text_of(options.validation)},
+          {"epochs", std::to_string(options.epochs)},
+          {"batch_size", std::to_string(options.batch_size)},
+          {"max_steps", options.max_steps ? std::to_string(*options.max_steps) : "none"},
+          {"shuffle", options.shuffle ? "true" : "false"},
+          {"drop_remainder", options.drop_remainder ? "true" : "false"},
+          {"seed", std::to_string(options.seed)}};
+}
+
+std::size_t bytes_of(const Tensor& tensor) {
+  return static_cast<std::size_t>(tensor.num_elements()) * size_of(tensor.dtype());
+}
+
+Sampler sampler_of(const Dataset& data, const FitOptions& options) {
+  if (options.epochs < 0)
+    throw ArgumentError(fmt::format("epochs must be >= 0, got {}", options.epochs));
+  if (options.max_steps && *options.max_steps < 0)
+    throw ArgumentError(fmt::format("max_steps must be >= 0, got {}", *options.max_steps));
+  return Sampler({.num_samples = data.num_samples(),
+                  .batch_size = options.batch_size,
+                  .shuffle = options.shuffle,
+                  .drop_remainder = options.drop_remainder,
+                  .seed = options.seed});
+}
+
+}  // namespace
+
+Trainer::Trainer(Sequential& model, std::unique_ptr<Optimizer> optimizer,
+                 std::unique_ptr<const Loss> loss, TrainerOptions options)
+    : parts_(new Parts{.model = model,
+                       .optimizer = std::move(optimizer),
+                       .loss = std::move(loss),
+                       .options = std::move(options)}) {}
+
+Trainer::~Trainer() = default;
+
+History Trainer::fit(const Dataset& data, const FitOptions& options) {
+  Parts& parts = *parts_;
+  parts.prepare(data.input_shape().prepended(1));
+  std::optional<Sampler> sampler;
+  const auto failure =
+      attempt(parts.replicas().size(), [&] { sampler = sampler_of(data, options); });
+  agree(parts.replicas(), {"trainer", "fit", -1}, properties_of(data, options), failure);
+
+  History history;
+  for (const auto& metric : parts.options.metrics) history.metric_names.push_back(metric->name());
+  parts.is_stopping = parts.stop_requested = false;
+  parts.carried.reset();
+  const std::int64_t last_step =
+      options.max_steps ? parts.num_steps + *options.max_steps : INT64_MAX;
+  for (std::int64_t i = 0; i < options.epochs && parts.num_steps < last_step; ++i) {
+    history.epochs.push_back(parts.run_epoch(*this, data, options, *sampler, last_step));
+    if (parts.is_stopping) break;
+  }
+  return history;
+}
+
+// One pass over the data, validation, callbacks, and a merge that ends it on all ranks alike.
+EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
+                                      const FitOptions& fit_options, Sampler& sampler,
+                                      std::int64_t last_step) {
+  const auto start = Clock::now();
+  EpochRecord epoch;
+  epoch.epoch = num_epochs;
+  sampler.start_epoch(num_epochs);
+  std::vector<double> sums(num_sums());
+  for (std::int64_t i = 0; i < sampler.num_batches() && num_steps < last_step && !is_stopping; ++i) {
+    train([&] {
+      const auto size = static_cast<std::int64_t>(sampler.batch(i).size());
+      return read(data, sampler.batch(i, model.strategy().shard_of(size)));
+    });
+    std::ranges::transform(sums, step_sums, sums.begin(), std::plus());
+    carry("on_step_end", [&] {
+      for (const auto& callback : fit_options.callbacks) callback->on_step_end(trainer, record);
+    });
+  }
+  write_scores(sums, epoch.training);
+  if (fit_options.validation != nullptr)
+    epoch.validation = evaluate(*fit_options.validation, fit_options.batch_size);
+  epoch.num_steps = num_steps;
+  epoch.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  ++num_epochs;
+  carry("on_epoch_end", [&] {
+    for (const auto& callback : fit_options.callbacks) callback->on_epoch_end(trainer, epoch);
+  });
+  epoch_end->payload()[0] = stop_requested ? 1.0 : 0.0;
+  epoch_end->merge(epoch.epoch, std::exchange(carried, std::nullopt));
+  is_stopping = is_stopping || epoch_end->payload()[0] > 0.0;
+  return epoch;
+}
+
+Scores Trainer::evaluate(const Dataset& data, std::int64_t batch_size) {
+  parts_->prepare(data.input_shape().prepended(1));
+  return parts_->evaluate(data, batch_size);
+}
+
+Scores Trainer::Parts::evaluate(const Dataset& data, std::int64_t batch_size) {
+  const std::span<double> sums = evaluation->payload();
+  std::ranges::fill(sums, 0.0);
+  carry("evaluation", [&] {
+    const Sampler sampler({.num_samples = data.num_samples(), .batch_size = batch_size, .shuffle = false});
+    for (std::int64_t i = 0; i < sampler.num_batches(); ++i) {
+      const auto size = static_cast<std::int64_t>(sampler.batch(i).size());
+      const Batch batch = read(data, sampler.batch(i, model.strategy().shard_of(size)));
+      add_sums(model.forward(batch.inputs, {.mode = Mode::inference}), batch.targets, {}, sums);
+    }
+  });
+  evaluation->merge(-1, std::exchange(carried, std::nullopt));
+  Scores scores;
+  write_scores(sums, scores);
+  return scores;
+}
+
+Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
+  Parts& parts = *parts_;
+  parts.prepare(data.input_shape().prepended(1));
+  const Communicator& replicas = parts.replicas();
+  const Shard shard = parts.model.strategy().shard_of(data.num_samples());
+  Tensor local, all;
+  const auto predict_shard = [&] {
+    if (batch_size < 1)
+      throw ArgumentError(fmt::format("batch_size must be positive, got {}", batch_size));
+    std::vector<std::int64_t> indices(static_cast<std::size_t>(shard.count));
+    std::iota(indices.begin(), indices.end(), shard.first);
+    for (std::int64_t first = 0; first == 0 || first < shard.count; first += batch_size) {
+      const std::int64_t count = std::min(batch_size, shard.count - first);
+      const Batch batch = parts.read(
+          data, std::span(indices).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
+      const Tensor& outputs = parts.model.forward(batch.inputs, {.mode = Mode::inference});
+      if (first == 0) {
+        local = Tensor(outputs.shape().with(0, shard.count), outputs.dtype());
+        all = Tensor(outputs.shape().with(0, data.num_samples()), outputs.dtype());
+      }
+      const MutableTensorView rows = MutableTensorView(local).rows(first, count);
+      std::memcpy(rows.data(), outputs.data(), bytes_of(outputs));
+    }
+  };
+  const auto failure = attempt(replicas.size(), predict_shard);
+  const std::array properties{Property{"data", text_of(&data)}};
+  agree(replicas, {"trainer", "predict", -1}, properties, failure);
+
+  auto* target = static_cast<std::byte*>(all.data());
+  const std::span local_bytes(static_cast<const std::byte*>(local.data()), bytes_of(local));
+  for (const auto& part : allgather_varying(replicas, local_bytes))
+    target = std::ranges::copy(part, target).out;
+  return all;
+}
+
+const StepRecord& Trainer::step(const TensorView& inputs, const TensorView& targets,
+                                std::span<const std::int64_t> samples) {
+  parts_->prepare(inputs.shape());
+  return parts_->train([&] { return Batch{inputs, targets, samples}; });
+}
+
+void Trainer::request_stop() noexcept { parts_->stop_requested = true; }
+Sequential& Trainer::model() noexcept { return parts_->model; }
+Optimizer& Trainer::optimizer() noexcept { return *parts_->optimizer; }
+std::int64_t Trainer::num_steps() const noexcept { return parts_->num_steps; }
+
+}  // namespace lockstep

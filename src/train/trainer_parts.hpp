@@ -1,0 +1,107 @@
+// What a trainer consists of, and its one step.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "comm/exchange.hpp"
+#include "comm/schedule.hpp"
+#include "lockstep/train/sampler.hpp"
+#include "lockstep/train/trainer.hpp"
+#include "parallel/gradient_exchange.hpp"
+
+namespace lockstep {
+
+/// A rank's part of a global batch.
+struct Batch {
+  TensorView inputs;
+  TensorView targets;
+  std::span<const std::int64_t> samples;
+};
+
+struct Trainer::Parts {
+  Sequential& model;
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<const Loss> loss;
+  TrainerOptions options;
+
+  // Merges; made with the first collective call.
+  std::optional<GradientExchange> gradients;
+  std::optional<Exchange> evaluation;
+  std::optional<Exchange> epoch_end;
+
+  Schedule schedule;
+  std::string_view phase = "data";  ///< of the step that runs, for errors
+  std::optional<Failure> carried;   ///< failed between steps; told at the next merge
+  bool stop_requested = false;      ///< by this rank
+  bool is_stopping = false;         ///< agreed by all
+  std::int64_t num_steps = 0;
+  std::int64_t num_epochs = 0;
+  StepRecord record;
+  std::vector<double> step_sums;  ///< of the last step's global batch
+  Tensor inputs, targets, loss_gradient;
+
+  [[nodiscard]] const Communicator& replicas() const { return model.strategy().replicas(); }
+
+  /// Builds the model if need be and agrees on what all ranks train. Collective.
+  void prepare(const Shape& input_shape);
+
+  /// Number of sums that describe loss and metrics of some samples: count, loss, metrics.
+  [[nodiscard]] std::size_t num_sums() const;
+  /// Adds these samples; the gradient of their loss goes to `gradient` unless it is a null view.
+  void add_sums(const TensorView& predictions, const TensorView& samples_targets,
+                const MutableTensorView& gradient, std::span<double> sums) const;
+  void write_scores(std::span<const double> sums, Scores& scores) const;
+
+  /// Reads the samples of `indices` into this trainer's memory.
+  [[nodiscard]] Batch read(const Dataset& data, std::span<const std::int64_t> indices);
+
+  /// One training step; `load` gives this rank's batch and may throw. Collective.
+  template <class Load>
+  const StepRecord& train(Load&& load);
+
+  /// Runs what belongs between steps; when it throws the next merge tells all ranks.
+  template <class Body>
+  void carry(std::string_view when, Body&& body);
+
+  /// One pass over the data with what belongs to it. Collective.
+  [[nodiscard]] EpochRecord run_epoch(Trainer& trainer, const Dataset& data,
+                                      const FitOptions& fit_options, Sampler& sampler,
+                                      std::int64_t last_step);
+  [[nodiscard]] Scores evaluate(const Dataset& data, std::int64_t batch_size);
+
+ private:
+  void begin_step();
+  void run_step(const Batch& batch);
+  void finish_step() noexcept;
+  [[nodiscard]] Meeting place() const;
+};
+
+template <class Load>
+const StepRecord& Trainer::Parts::train(Load&& load) {
+  begin_step();
+  if (carried) schedule.fail(num_steps, *std::exchange(carried, std::nullopt));
+  const auto body = [&] {
+    phase = "data";
+    run_step(load());
+  };
+  schedule.keep(num_steps, body, [&] { return place(); });
+  finish_step();
+  return record;
+}
+
+template <class Body>
+void Trainer::Parts::carry(std::string_view when, Body&& body) {
+  if (carried) return;
+  carried = attempt(replicas().size(), std::forward<Body>(body));
+  if (carried && !carried->place)
+    carried->place = Meeting{"trainer", std::string(when), num_steps};
+}
+
+}  // namespace lockstep
