@@ -50,8 +50,8 @@ class LOCKSTEP_EXPORT TensorView {
   /// The same elements with another shape of as many elements; ArgumentError otherwise.
   [[nodiscard]] TensorView reshaped(const Shape& shape) const;
 
-  /// Elements [first, first + count) along axis 0; ArgumentError when out of range, or when the view
-  /// does not pass check().
+  /// Elements [first, first + count) along axis 0; ArgumentError when out of range, or when the
+  /// view does not pass check().
   [[nodiscard]] TensorView rows(std::int64_t first, std::int64_t count) const;
 
  protected:
