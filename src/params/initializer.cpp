@@ -92,6 +92,24 @@ void require_finite(double value) {
     throw ArgumentError(fmt::format("a constant initializer needs a finite value, got {}", value));
 }
 
+std::string_view name_of(Fan fan) {
+  switch (fan) {
+    case Fan::in: return "in";
+    case Fan::out: return "out";
+    case Fan::average: return "average";
+  }
+  return "unknown";
+}
+
+std::string_view name_of(Distribution distribution) {
+  switch (distribution) {
+    case Distribution::truncated_normal: return "truncated_normal";
+    case Distribution::untruncated_normal: return "untruncated_normal";
+    case Distribution::uniform: return "uniform";
+  }
+  return "unknown";
+}
+
 std::string seed_text(const std::optional<std::uint64_t>& seed) {
   return seed ? fmt::format(", seed {}", *seed) : std::string();
 }
@@ -158,9 +176,8 @@ std::string to_string(const Initializer& initializer) {
             return fmt::format("truncated_normal({}, {}{})", n.mean, n.stddev, seed_text(n.seed));
           },
           [](const VarianceScaling& v) {
-            return fmt::format("variance_scaling({}, fan {}, distribution {}{})", v.scale,
-                               static_cast<int>(v.fan), static_cast<int>(v.distribution),
-                               seed_text(v.seed));
+            return fmt::format("variance_scaling({}, fan {}, {}{})", v.scale, name_of(v.fan),
+                               name_of(v.distribution), seed_text(v.seed));
           },
       },
       initializer);
