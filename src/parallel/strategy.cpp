@@ -27,9 +27,9 @@ Shard Strategy::shard_of(std::int64_t global_batch) const noexcept {
 }
 
 Strategy::Scope::Scope(Strategy strategy)
-    : previous_(std::make_unique<Strategy>(std::exchange(current_strategy(), std::move(strategy)))) {}
+    : previous_(std::exchange(current_strategy().replicas_, std::move(strategy.replicas_))) {}
 
-Strategy::Scope::~Scope() { current_strategy() = std::move(*previous_); }
+Strategy::Scope::~Scope() { current_strategy().replicas_ = std::move(previous_); }
 
 Strategy Strategy::current() { return current_strategy(); }
 

@@ -41,7 +41,7 @@ class LOCKSTEP_EXPORT Strategy {
     Scope& operator=(const Scope&) = delete;
 
    private:
-    std::unique_ptr<Strategy> previous_;
+    std::shared_ptr<const Communicator> previous_;
   };
   [[nodiscard]] Scope scope() const { return Scope(*this); }
 
