@@ -24,6 +24,10 @@ class LOCKSTEP_EXPORT Strategy {
   Strategy();
   explicit Strategy(Communicator replicas);
 
+  // Moving copies, so that no strategy is ever without replicas.
+  Strategy(const Strategy&) = default;
+  Strategy& operator=(const Strategy&) = default;
+
   [[nodiscard]] const Communicator& replicas() const noexcept { return *replicas_; }
   [[nodiscard]] int rank() const noexcept { return replicas_->rank(); }
   [[nodiscard]] int num_replicas() const noexcept { return replicas_->size(); }
