@@ -9,7 +9,7 @@ set(LOCKSTEP_MPI_TEST_ENVIRONMENT
   OMPI_MCA_plm_rsh_agent=   # one machine: no ssh needed
   OMPI_MCA_btl_vader_single_copy_mechanism=none  # containers often forbid it, with a warning
   PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
-  ASAN_OPTIONS=fast_unwind_on_malloc=0 UBSAN_OPTIONS=print_stacktrace=1
+  ASAN_OPTIONS=fast_unwind_on_malloc=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
   LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/lsan.supp:print_suppressions=0)
 
 # lockstep_mpi_command(VARIABLE RANKS PROGRAM...): how to start a program on some ranks.

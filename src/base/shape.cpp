@@ -18,19 +18,17 @@ Shape::Shape(std::span<const std::int64_t> extents) {
 }
 
 bool Shape::is_valid() const noexcept {
+  if (std::any_of(begin(), end(), [](std::int64_t extent) { return extent < 0; })) return false;
+  if (std::find(begin(), end(), 0) != end()) return true;
   std::int64_t product = 1;
-  bool has_zero = false;
-  for (const std::int64_t extent : *this) {
-    if (extent < 0) return false;
-    has_zero = has_zero || extent == 0;
-  }
-  if (has_zero) return true;
   for (const std::int64_t extent : *this)
     if (__builtin_mul_overflow(product, extent, &product)) return false;
   return true;
 }
 
 std::int64_t Shape::num_elements() const noexcept {
+  // Extents beside a zero may have any product.
+  if (std::find(begin(), end(), 0) != end()) return 0;
   std::int64_t product = 1;
   for (const std::int64_t extent : *this) product *= extent;
   return product;

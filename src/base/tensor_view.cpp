@@ -14,15 +14,18 @@ struct Rows {
   Shape shape;
 };
 
-Rows rows_of(const Shape& shape, std::int64_t first, std::int64_t count) {
-  if (shape.rank() == 0 || first < 0 || count < 0 || first > shape[0] - count)
-    throw ArgumentError(fmt::format("rows {} to {} are asked of a tensor of shape {}", first,
-                                    first + count, to_string(shape)));
-  return {first * shape.without_first().num_elements(), shape.with(0, count)};
+Rows rows_of(const TensorView& view, std::int64_t first, std::int64_t count) {
+  view.check("a tensor whose rows are asked for");
+  const Shape& shape = view.shape();
+  if (shape.rank() == 0 || first < 0 || count < 0 || count > shape[0] || first > shape[0] - count)
+    throw ArgumentError(fmt::format("{} rows from row {} are asked of a tensor of shape {}", count,
+                                    first, to_string(shape)));
+  const std::int64_t offset = first == 0 ? 0 : first * shape.without_first().num_elements();
+  return {offset, shape.with(0, count)};
 }
 
 void require_same_size(const Shape& from, const Shape& to) {
-  if (!to.is_valid() || from.num_elements() != to.num_elements())
+  if (!from.is_valid() || !to.is_valid() || from.num_elements() != to.num_elements())
     throw ArgumentError(fmt::format("shape {} cannot be seen as {}: the numbers of elements differ",
                                     to_string(from), to_string(to)));
 }
@@ -62,14 +65,14 @@ MutableTensorView MutableTensorView::reshaped(const Shape& shape) const {
 }
 
 TensorView TensorView::rows(std::int64_t first, std::int64_t count) const {
-  const Rows rows = rows_of(shape_, first, count);
+  const Rows rows = rows_of(*this, first, count);
   const auto bytes = static_cast<std::size_t>(rows.offset) * size_of(dtype_);
   return {static_cast<const std::byte*>(data_) + bytes, dtype_, rows.shape,
           num_available_ - rows.offset};
 }
 
 MutableTensorView MutableTensorView::rows(std::int64_t first, std::int64_t count) const {
-  const Rows rows = rows_of(shape_, first, count);
+  const Rows rows = rows_of(*this, first, count);
   const auto bytes = static_cast<std::size_t>(rows.offset) * size_of(dtype_);
   return {static_cast<std::byte*>(data()) + bytes, dtype_, rows.shape,
           num_available_ - rows.offset};

@@ -13,23 +13,21 @@ Strategy& current_strategy() {
 
 }  // namespace
 
+Shard shard_of(std::int64_t global_batch, int rank, int num_ranks) noexcept {
+  const std::int64_t share = global_batch / num_ranks;
+  const std::int64_t rest = global_batch % num_ranks;
+  return {rank * share + std::min<std::int64_t>(rank, rest), share + (rank < rest ? 1 : 0)};
+}
+
 Strategy::Strategy() : replicas_(std::make_shared<const Communicator>()) {}
 
 Strategy::Strategy(Communicator replicas)
     : replicas_(std::make_shared<const Communicator>(std::move(replicas))) {}
 
-Shard Strategy::shard_of(std::int64_t global_batch) const noexcept {
-  const std::int64_t ranks = num_replicas();
-  const std::int64_t base = global_batch / ranks;
-  const std::int64_t rest = global_batch % ranks;  // the first ranks take one more
-  const std::int64_t r = rank();
-  return {r * base + std::min(r, rest), base + (r < rest ? 1 : 0)};
-}
-
 Strategy::Scope::Scope(Strategy strategy)
-    : previous_(std::make_unique<Strategy>(std::exchange(current_strategy(), std::move(strategy)))) {}
+    : previous_(std::exchange(current_strategy().replicas_, std::move(strategy.replicas_))) {}
 
-Strategy::Scope::~Scope() { current_strategy() = std::move(*previous_); }
+Strategy::Scope::~Scope() { current_strategy().replicas_ = std::move(previous_); }
 
 Strategy Strategy::current() { return current_strategy(); }
 

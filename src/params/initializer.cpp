@@ -2,6 +2,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/random.hpp"
@@ -40,7 +41,8 @@ double fan_of(Fan fan, const Shape& shape) {
   const int rank = shape.rank();
   double field = 1.0;  // positions of a convolution's kernel
   for (int axis = 0; axis < rank - 2; ++axis) field *= static_cast<double>(shape[axis]);
-  const double inputs = rank == 0 ? 1.0 : field * static_cast<double>(shape[rank < 2 ? 0 : rank - 2]);
+  const double inputs =
+      rank == 0 ? 1.0 : field * static_cast<double>(shape[rank < 2 ? 0 : rank - 2]);
   const double outputs = rank == 0 ? 1.0 : field * static_cast<double>(shape[rank - 1]);
   const double result = fan == Fan::in    ? inputs
                         : fan == Fan::out ? outputs
@@ -50,9 +52,9 @@ double fan_of(Fan fan, const Shape& shape) {
 
 void fill_scaled(const VarianceScaling& scaling, const RandomKey& key,
                  const MutableTensorView& values) {
-  if (!(scaling.scale > 0.0))
+  if (!(scaling.scale > 0.0) || !std::isfinite(scaling.scale))
     throw ArgumentError(
-        fmt::format("variance scaling needs a positive scale, got {}", scaling.scale));
+        fmt::format("variance scaling needs a finite scale > 0, got {}", scaling.scale));
   const double variance = scaling.scale / fan_of(scaling.fan, values.shape());
   switch (scaling.distribution) {
     case Distribution::uniform: {
@@ -73,9 +75,39 @@ Initializer scaled(double scale, Fan fan, Distribution distribution) {
   return VarianceScaling{.scale = scale, .fan = fan, .distribution = distribution};
 }
 
-void require_stddev(double stddev) {
-  if (!(stddev >= 0.0) || !std::isfinite(stddev))
-    throw ArgumentError(fmt::format("a normal initializer needs stddev >= 0, got {}", stddev));
+void require_normal(double mean, double stddev) {
+  if (!std::isfinite(mean) || !(stddev >= 0.0) || !std::isfinite(stddev))
+    throw ArgumentError(fmt::format(
+        "a normal initializer needs a finite mean and stddev >= 0, got {} and {}", mean, stddev));
+}
+
+void require_range(double minimum, double maximum) {
+  if (!(minimum <= maximum) || !std::isfinite(maximum - minimum))
+    throw ArgumentError(fmt::format(
+        "a uniform initializer needs finite minimum <= maximum, got {} and {}", minimum, maximum));
+}
+
+void require_finite(double value) {
+  if (!std::isfinite(value))
+    throw ArgumentError(fmt::format("a constant initializer needs a finite value, got {}", value));
+}
+
+std::string_view name_of(Fan fan) {
+  switch (fan) {
+    case Fan::in: return "in";
+    case Fan::out: return "out";
+    case Fan::average: return "average";
+  }
+  return "unknown";
+}
+
+std::string_view name_of(Distribution distribution) {
+  switch (distribution) {
+    case Distribution::truncated_normal: return "truncated_normal";
+    case Distribution::untruncated_normal: return "untruncated_normal";
+    case Distribution::uniform: return "uniform";
+  }
+  return "unknown";
 }
 
 std::string seed_text(const std::optional<std::uint64_t>& seed) {
@@ -96,29 +128,29 @@ void initialize(const Initializer& initializer, std::string_view name, std::uint
   const auto key = [&](const std::optional<std::uint64_t>& own) {
     return RandomKey(own.value_or(seed)).with(name);
   };
+  values.check("the memory of a variable");
   std::visit(
       Overloaded{
           [&](const Zeros&) { fill(values, [](std::uint64_t) { return 0.0; }); },
           [&](const Ones&) { fill(values, [](std::uint64_t) { return 1.0; }); },
           [&](const Constant& constant) {
+            require_finite(constant.value);
             fill(values, [&](std::uint64_t) { return constant.value; });
           },
           [&](const RandomNormal& normal) {
-            require_stddev(normal.stddev);
+            require_normal(normal.mean, normal.stddev);
             fill(values, [&, k = key(normal.seed)](std::uint64_t i) {
               return normal.mean + normal.stddev * k.normal(i);
             });
           },
           [&](const RandomUniform& uniform) {
-            if (!(uniform.minimum <= uniform.maximum))
-              throw ArgumentError(fmt::format("a uniform initializer needs minimum <= maximum, got {} > {}",
-                                              uniform.minimum, uniform.maximum));
+            require_range(uniform.minimum, uniform.maximum);
             fill(values, [&, k = key(uniform.seed)](std::uint64_t i) {
               return uniform.minimum + (uniform.maximum - uniform.minimum) * k.uniform(i);
             });
           },
           [&](const TruncatedNormal& normal) {
-            require_stddev(normal.stddev);
+            require_normal(normal.mean, normal.stddev);
             fill(values, [&, k = key(normal.seed)](std::uint64_t i) {
               return normal.mean + normal.stddev * truncated_normal(k, i);
             });
@@ -144,9 +176,8 @@ std::string to_string(const Initializer& initializer) {
             return fmt::format("truncated_normal({}, {}{})", n.mean, n.stddev, seed_text(n.seed));
           },
           [](const VarianceScaling& v) {
-            return fmt::format("variance_scaling({}, fan {}, distribution {}{})", v.scale,
-                               static_cast<int>(v.fan), static_cast<int>(v.distribution),
-                               seed_text(v.seed));
+            return fmt::format("variance_scaling({}, fan {}, {}{})", v.scale, name_of(v.fan),
+                               name_of(v.distribution), seed_text(v.seed));
           },
       },
       initializer);

@@ -3,6 +3,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/visit_dtype.hpp"
@@ -13,7 +14,8 @@ namespace lockstep {
 Variable::Variable(std::string name, Tensor value, VariableRole role)
     : name_(std::move(name)),
       value_(std::move(value)),
-      gradient_(role == VariableRole::parameter ? Tensor(value_.shape(), value_.dtype()) : Tensor()),
+      gradient_(role == VariableRole::parameter ? Tensor(value_.shape(), value_.dtype())
+                                                : Tensor()),
       role_(role),
       is_trainable_(role == VariableRole::parameter) {}
 
@@ -22,6 +24,15 @@ void Variable::assign(const TensorView& source) {
   if (source.shape() != shape())
     throw ArgumentError(fmt::format("variable '{}' has the shape {}; values of shape {} were given",
                                     name_, to_string(shape()), to_string(source.shape())));
+  if (source.dtype() == dtype()) {
+    if (num_elements() > 0)
+      std::memmove(value_.data(), source.data(),
+                   static_cast<std::size_t>(num_elements()) * size_of(dtype()));
+    return;
+  }
+  if (!is_floating(source.dtype()) || !is_floating(dtype()))
+    throw ArgumentError(fmt::format("variable '{}' holds {}; values of {} were given", name_,
+                                    name_of(dtype()), name_of(source.dtype())));
   visit_floating(source.dtype(), [&]<class From>(TypeTag<From>) {
     visit_floating(dtype(), [&]<class To>(TypeTag<To>) {
       const auto from = source.values<From>();

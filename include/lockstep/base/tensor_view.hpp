@@ -31,8 +31,11 @@ class LOCKSTEP_EXPORT TensorView {
   [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
   [[nodiscard]] std::int64_t num_elements() const noexcept { return shape_.num_elements(); }
 
-  /// True for a view that was never set.
-  [[nodiscard]] bool is_null() const noexcept { return data_ == nullptr && num_available_ == 0; }
+  /// True for a view that was never set. A view of no memory with a shape of its own is not null:
+  /// it is empty, or wrong.
+  [[nodiscard]] bool is_null() const noexcept {
+    return data_ == nullptr && num_available_ == 0 && shape_ == Shape{0};
+  }
 
   /// Throws ArgumentError unless the shape is valid and the memory behind it suffices.
   void check(const char* what) const;
@@ -47,7 +50,8 @@ class LOCKSTEP_EXPORT TensorView {
   /// The same elements with another shape of as many elements; ArgumentError otherwise.
   [[nodiscard]] TensorView reshaped(const Shape& shape) const;
 
-  /// Elements [first, first + count) along axis 0; ArgumentError when out of range.
+  /// Elements [first, first + count) along axis 0; ArgumentError when out of range, or when the
+  /// view does not pass check().
   [[nodiscard]] TensorView rows(std::int64_t first, std::int64_t count) const;
 
  protected:

@@ -16,6 +16,11 @@ struct Shard {
   std::int64_t count = 0;
 };
 
+/// The part of `rank` when `global_batch` samples are cut over `num_ranks` ranks: consecutive parts
+/// in rank order that differ by at most one sample, the larger ones first, and may be empty.
+[[nodiscard]] LOCKSTEP_EXPORT Shard shard_of(std::int64_t global_batch, int rank,
+                                             int num_ranks) noexcept;
+
 /// A group of ranks that hold replicas of one model and share every global batch. A cheap value:
 /// copies share the communicator.
 class LOCKSTEP_EXPORT Strategy {
@@ -24,13 +29,18 @@ class LOCKSTEP_EXPORT Strategy {
   Strategy();
   explicit Strategy(Communicator replicas);
 
+  // Moving copies, so that no strategy is ever without replicas.
+  Strategy(const Strategy&) = default;
+  Strategy& operator=(const Strategy&) = default;
+
   [[nodiscard]] const Communicator& replicas() const noexcept { return *replicas_; }
   [[nodiscard]] int rank() const noexcept { return replicas_->rank(); }
   [[nodiscard]] int num_replicas() const noexcept { return replicas_->size(); }
 
-  /// This rank's part of `global_batch` samples. Parts differ by at most one sample and may be
-  /// empty.
-  [[nodiscard]] Shard shard_of(std::int64_t global_batch) const noexcept;
+  /// This rank's part of `global_batch` samples.
+  [[nodiscard]] Shard shard_of(std::int64_t global_batch) const noexcept {
+    return lockstep::shard_of(global_batch, rank(), num_replicas());
+  }
 
   /// While a Scope lives on this thread, models and layers that are told no strategy use its.
   class LOCKSTEP_EXPORT Scope {
@@ -41,7 +51,7 @@ class LOCKSTEP_EXPORT Strategy {
     Scope& operator=(const Scope&) = delete;
 
    private:
-    std::unique_ptr<Strategy> previous_;
+    std::shared_ptr<const Communicator> previous_;
   };
   [[nodiscard]] Scope scope() const { return Scope(*this); }
 

@@ -38,7 +38,8 @@ class LOCKSTEP_EXPORT Variable {
   [[nodiscard]] MutableTensorView value() noexcept { return value_; }
 
   /// Copies `source` into the value, converting between floating dtypes. Throws ArgumentError when
-  /// the shapes differ. Replicas stay replicas only when every rank assigns the same.
+  /// the shapes differ, or the dtypes and one of them is not floating. Replicas stay replicas only
+  /// when every rank assigns the same.
   void assign(const TensorView& source);
 
   /// Gradient of the loss summed over samples; empty unless the role is parameter.
