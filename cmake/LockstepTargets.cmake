@@ -10,6 +10,11 @@ if(LOCKSTEP_SANITIZE)
   add_link_options(-fsanitize=${LOCKSTEP_SANITIZE})
 endif()
 
+# Installed programs find the library beside them, and the library finds an MPI of its own place.
+include(GNUInstallDirs)
+set(CMAKE_INSTALL_RPATH $ORIGIN/../${CMAKE_INSTALL_LIBDIR})
+set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
+
 # lockstep_module(NAME SOURCES...): one floor of the house, compiled once for library and tests.
 function(lockstep_module name)
   target_sources(lockstep_objects PRIVATE ${ARGN})
