@@ -57,10 +57,8 @@ Sampler sampler_of(const Dataset& data, const FitOptions& options) {
 
 Trainer::Trainer(Sequential& model, std::unique_ptr<Optimizer> optimizer,
                  std::unique_ptr<const Loss> loss, TrainerOptions options)
-    : parts_(new Parts{.model = model,
-                       .optimizer = std::move(optimizer),
-                       .loss = std::move(loss),
-                       .options = std::move(options)}) {}
+    : parts_(std::make_unique<Parts>(model, std::move(optimizer), std::move(loss),
+                                     std::move(options))) {}
 
 Trainer::~Trainer() = default;
 

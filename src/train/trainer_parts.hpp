@@ -26,6 +26,13 @@ struct Batch {
 };
 
 struct Trainer::Parts {
+  Parts(Sequential& trained, std::unique_ptr<Optimizer> steps, std::unique_ptr<const Loss> measure,
+        TrainerOptions settings)
+      : model(trained),
+        optimizer(std::move(steps)),
+        loss(std::move(measure)),
+        options(std::move(settings)) {}
+
   Sequential& model;
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<const Loss> loss;

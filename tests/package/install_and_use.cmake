@@ -14,8 +14,8 @@ run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix})
 run(${CMAKE_COMMAND} -S ${EXAMPLES} -B ${WORK}/examples
   -D CMAKE_PREFIX_PATH=${prefix} -D CMAKE_CXX_COMPILER=${CXX} -D CMAKE_BUILD_TYPE=Release)
 run(${CMAKE_COMMAND} --build ${WORK}/examples)
-run(${RUN} ${WORK}/examples/ranks)
-run(${RUN} ${WORK}/examples/own_mpi_program)
+run(${RUN} ${WORK}/examples/train_in_scope)
+run(${RUN} ${WORK}/examples/layer_on_own_memory)
 
 # By pkg-config, without MPI, and for this very machine: what the library allocates must not depend
 # on how the program was compiled.
@@ -26,6 +26,6 @@ execute_process(COMMAND pkg-config --cflags --libs lockstep
   OUTPUT_VARIABLE flags OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
 cmake_path(GET pc_folder PARENT_PATH libdir)
 separate_arguments(flags)
-run(${CXX} -std=c++20 -O2 -march=native ${EXAMPLES}/ranks.cpp -o ${WORK}/ranks
+run(${CXX} -std=c++20 -O2 -march=native ${EXAMPLES}/train_in_scope.cpp -o ${WORK}/train_in_scope
   ${flags} -Wl,-rpath,${libdir})
-run(${RUN} ${WORK}/ranks)
+run(${RUN} ${WORK}/train_in_scope)

@@ -1,0 +1,208 @@
+// A rank that fails anywhere in a run: the same error everywhere, the state of the last good step.
+
+#include <functional>
+#include <limits>
+#include <string>
+
+#include "lockstep/base/error.hpp"
+#include "lockstep/layers/batch_normalization.hpp"
+#include "lockstep/layers/dense.hpp"
+#include "lockstep/train/synthetic.hpp"
+#include "lockstep/train/trainer.hpp"
+#include "support/catch.hpp"
+#include "support/mpi.hpp"
+
+using namespace lockstep;
+using namespace lockstep::testing;
+
+namespace {
+
+enum class Where {
+  before_forward,
+  between_forward,
+  after_forward,
+  loss,
+  backward,
+  data,
+  step_end,
+  epoch_end,
+  evaluation
+};
+
+bool is_armed = false;  // on the guilty rank only
+Where armed_where{};
+
+void maybe_throw(Where where) {
+  if (!is_armed || where != armed_where) return;
+  is_armed = false;
+  throw std::runtime_error("boom");
+}
+
+// Passes numbers through; throws where it is told to.
+class Trap final : public Layer {
+ public:
+  explicit Trap(Where where) : Layer({"Trap", "", {}, {}, true}), where_(where) {}
+  Shape output_shape(const Shape& shape) const override { return shape; }
+  std::string configuration() const override { return "trap"; }
+  std::unique_ptr<Tape> make_tape() const override { return std::make_unique<Tape>(); }
+  void forward(const TensorView& x, const MutableTensorView& y, const Call& call) override {
+    if (call.mode == Mode::training) maybe_throw(where_);
+    std::ranges::copy(x.values<double>(), y.values<double>().begin());
+  }
+  void backward(Tape&, const TensorView& dy, const MutableTensorView& dx, Gradients) override {
+    if (where_ == Where::between_forward) maybe_throw(Where::backward);
+    if (!dx.is_null()) std::ranges::copy(dy.values<double>(), dx.values<double>().begin());
+  }
+
+ private:
+  void do_create(const Shape&) override {}
+  Where where_;
+};
+
+class TrapLoss final : public Loss {
+ public:
+  std::string name() const override { return "trap"; }
+  std::string configuration() const override { return "trap"; }
+  double evaluate(const TensorView& predictions, const TensorView& targets,
+                  const MutableTensorView& gradient) const override {
+    if (gradient.is_null() && predictions.shape()[0] > 0) maybe_throw(Where::evaluation);
+    if (!gradient.is_null()) maybe_throw(Where::loss);
+    return loss_.evaluate(predictions, targets, gradient);
+  }
+
+ private:
+  SparseCategoricalCrossentropy loss_;
+};
+
+class TrapCallback final : public Callback {
+ public:
+  void on_step_end(Trainer&, const StepRecord&) override { maybe_throw(Where::step_end); }
+  void on_epoch_end(Trainer&, const EpochRecord&) override { maybe_throw(Where::epoch_end); }
+};
+
+class TrapData final : public Dataset {
+ public:
+  std::int64_t num_samples() const noexcept override { return blobs_.num_samples(); }
+  Shape input_shape() const override { return blobs_.input_shape(); }
+  Shape target_shape() const override { return {}; }
+  DType input_dtype() const noexcept override { return DType::float32; }
+  DType target_dtype() const noexcept override { return DType::int64; }
+
+ private:
+  void do_read(std::span<const std::int64_t> indices, const MutableTensorView& inputs,
+               const MutableTensorView& targets) const override {
+    maybe_throw(Where::data);
+    blobs_.read(indices, inputs, targets);
+  }
+  SyntheticBlobs blobs_{{.num_samples = 30, .num_classes = 3, .num_features = 4}};
+};
+
+Sequential trapped_model() {
+  Sequential model({.dtype = DType::float64}, Strategy(Communicator::world()));
+  model.add(Trap(Where::before_forward));
+  model.add(SyncBatchNormalization({}));
+  model.add(Trap(Where::between_forward));
+  model.add(Dense({.units = 3}));
+  model.add(SyncBatchNormalization({}));
+  model.add(Trap(Where::after_forward));
+  return model;
+}
+
+std::vector<double> state_of(Sequential& model) {
+  std::vector<double> all;
+  for (Variable* variable : model.variables())
+    for (const double value : variable->value().values<double>()) all.push_back(value);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a rank that throws anywhere in a run is named by all ranks", "[train]") {
+  const Communicator world = Communicator::world();
+  const int num_ranks = world.size();
+  const int guilty = GENERATE_COPY(range(0, num_ranks));
+  const Where where = GENERATE(Where::before_forward, Where::between_forward, Where::after_forward,
+                               Where::loss, Where::backward, Where::data, Where::step_end,
+                               Where::epoch_end, Where::evaluation);
+  const TrapData data;
+  Sequential model = trapped_model();
+  Trainer trainer(model, Sgd({.learning_rate = 0.1, .momentum = 0.9}), TrapLoss{});
+  const FitOptions options{.epochs = 1, .batch_size = 12, .validation = &data,
+                           .callbacks = {std::make_shared<TrapCallback>()}};
+  trainer.fit(data, options);
+
+  const auto before = state_of(model);
+  const std::int64_t steps_before = trainer.num_steps();
+  armed_where = where;
+  is_armed = world.rank() == guilty;
+  std::string message;
+  ErrorOrigin origin;
+  try {
+    trainer.fit(data, options);
+  } catch (const ForeignError& error) {
+    message = error.what();
+    if (error.origin() != nullptr) origin = *error.origin();
+  }
+  const bool has_stepped =
+      where == Where::step_end || where == Where::epoch_end || where == Where::evaluation;
+  INFO(message);
+  REQUIRE_ON_ALL_RANKS(world, message.find("boom") != std::string::npos);
+  REQUIRE_ON_ALL_RANKS(world, origin.rank == guilty);
+  REQUIRE_ON_ALL_RANKS(world, origin.num_ranks == num_ranks);
+  for (const auto& other : allgather_varying(world, std::as_bytes(std::span(message))))
+    REQUIRE_ON_ALL_RANKS(world, std::ranges::equal(other, std::as_bytes(std::span(message))));
+  REQUIRE_ON_ALL_RANKS(world, has_stepped == (trainer.num_steps() > steps_before));
+  REQUIRE_ON_ALL_RANKS(world, has_stepped == (state_of(model) != before));
+  REQUIRE_ON_ALL_RANKS(world, !is_armed);
+
+  trainer.fit(data, options);
+  const auto mine = state_of(model);
+  for (const auto& other : allgather_varying(world, std::as_bytes(std::span(mine))))
+    REQUIRE_ON_ALL_RANKS(world, std::ranges::equal(other, std::as_bytes(std::span(mine))));
+}
+
+TEST_CASE("a failed step leaves no trace in later ones", "[train]") {
+  const Communicator world = Communicator::world();
+  const TrapData data;
+  const auto state_after = [&](bool has_fault) {
+    Sequential model = trapped_model();
+    Trainer trainer(model, Adam({}), TrapLoss{});
+    Tensor x({4, 4}, DType::float64), targets(Shape{4}, DType::int64);
+    data.read(std::vector<std::int64_t>{1, 2, 3, 4}, x, targets);
+    for (int step = 0; step < 4; ++step) {
+      if (has_fault && step == 2) {
+        for (const Where where : {Where::before_forward, Where::between_forward, Where::loss, Where::backward}) {
+          armed_where = where;
+          is_armed = world.rank() == world.size() - 1;
+          REQUIRE_THROWS_AS(trainer.step(x, targets), ForeignError);
+        }
+      }
+      trainer.step(x, targets);
+    }
+    return state_of(model);
+  };
+  const bool is_equal = state_after(true) == state_after(false);
+  REQUIRE_ON_ALL_RANKS(world, is_equal);
+}
+
+TEST_CASE("errors of a layer that is not synchronized reach all ranks", "[train]") {
+  const Communicator world = Communicator::world();
+  const int guilty = world.size() - 1;
+  Sequential model({.dtype = DType::float64}, Strategy(Communicator::world()));
+  model.add(BatchNormalization({.name = "plain"}));
+  Trainer trainer(model, Sgd({}), MeanSquaredError{});
+  Tensor x({2, 3}, DType::float64);
+  const Tensor targets({2, 3}, DType::float64);
+  trainer.step(x, targets);
+  if (world.rank() == guilty) x.values<double>()[1] = std::numeric_limits<double>::infinity();
+  std::string message;
+  int rank = -1;
+  try {
+    trainer.step(x, targets);
+  } catch (const NonFiniteError& error) {
+    message = error.what();
+    rank = error.origin()->rank;
+  }
+  REQUIRE_ON_ALL_RANKS(world, rank == guilty);
+  REQUIRE_ON_ALL_RANKS(world, message.find("plain") != std::string::npos);
+}

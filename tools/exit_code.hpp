@@ -1,0 +1,7 @@
+// How the command ends.
+
+#pragma once
+
+inline constexpr int exit_ok = 0;
+inline constexpr int exit_failure = 1;
+inline constexpr int exit_usage = 2;

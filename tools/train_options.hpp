@@ -1,0 +1,36 @@
+// What `lockstep train` is told.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "lockstep/comm/communicator.hpp"
+
+/// Options of `lockstep train` with their defaults; config.json holds them resolved.
+struct TrainOptions {
+  std::string data = "synthetic:images";
+  std::string model = "cnn";
+  std::int64_t batch = 64;
+  std::int64_t epochs = 5;
+  std::int64_t steps = 0;  ///< at most so many; 0: no limit
+  double learning_rate = 0.05;
+  double momentum = 0.9;
+  double bn_momentum = 0.9;
+  std::string optimizer = "sgd";
+  bool synchronized = true;
+  std::uint64_t seed = 0;
+  std::string out;  ///< run folder; empty: none
+  bool json = false;
+  bool quiet = false;
+};
+
+/// The options as pretty-printed JSON.
+[[nodiscard]] std::string to_json(const TrainOptions& options);
+
+/// Reads the command line on rank 0 and gives every rank the result: options to train with, or the
+/// exit code to end with, after rank 0 has said why. Collective.
+[[nodiscard]] std::variant<TrainOptions, int> parse_command_line(const lockstep::Communicator& world,
+                                                                 int argc, char** argv);
