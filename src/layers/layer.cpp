@@ -21,8 +21,9 @@ Shape with_samples_of(const Shape& created_for, const Shape& shape) {
 
 Tape::~Tape() = default;
 
-Layer::Layer(LayerTraits traits) : traits_(std::move(traits)) {
-  if (traits_.name.empty()) traits_.name = default_name_of(traits_.type);
+Layer::Layer(LayerTraits traits)
+    : traits_(std::move(traits)), has_default_name_(traits_.name.empty()) {
+  if (has_default_name_) traits_.name = default_name_of(traits_.type);
 }
 
 Layer::~Layer() = default;
@@ -44,10 +45,11 @@ void Layer::create(const Shape& input_shape, DType default_dtype, std::uint64_t 
   if (is_created_) throw StateError(fmt::format("layer '{}' is built already", name()));
   if (input_shape.rank() == 0)
     throw ArgumentError("the input has no axis; a layer needs at least one");
-  if (const DType dtype = traits_.dtype.value_or(default_dtype); !is_floating(dtype))
+  const DType dtype = traits_.dtype.value_or(default_dtype);
+  if (!is_floating(dtype))
     throw ArgumentError(fmt::format("layer '{}' cannot compute in {}; use float32 or float64",
                                     name(), lockstep::name_of(dtype)));
-  if (!traits_.dtype) traits_.dtype = default_dtype;
+  traits_.dtype = dtype;
   seed_ = seed;
   variables_.clear();  // of an attempt that failed
   do_create(input_shape);

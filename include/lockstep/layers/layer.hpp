@@ -73,6 +73,8 @@ class LOCKSTEP_EXPORT Layer {
 
   [[nodiscard]] const std::string& name() const noexcept { return traits_.name; }
   [[nodiscard]] const std::string& type() const noexcept { return traits_.type; }
+  /// True when no name was given, so that a container may choose one.
+  [[nodiscard]] bool has_default_name() const noexcept { return has_default_name_; }
   [[nodiscard]] DType dtype() const noexcept { return traits_.dtype.value_or(DType::float32); }
   [[nodiscard]] const std::optional<Shape>& input_shape() const noexcept {
     return traits_.input_shape;
@@ -154,6 +156,7 @@ class LOCKSTEP_EXPORT Layer {
   void apply_trainable();
 
   LayerTraits traits_;
+  bool has_default_name_;
   std::vector<std::unique_ptr<Variable>> variables_;
   std::shared_ptr<const Communicator> control_;  // null until built
   Shape created_for_;

@@ -1,0 +1,307 @@
+#include "lockstep/model/sequential.hpp"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <set>
+#include <span>
+
+#include "comm/agreement.hpp"
+#include "comm/schedule.hpp"
+#include "lockstep/base/error.hpp"
+#include "lockstep/comm/collectives.hpp"
+#include "model/summary.hpp"
+
+namespace lockstep {
+
+struct Sequential::Stage {
+  std::unique_ptr<Layer> layer;
+  std::unique_ptr<Tape> tape;  // of the recorded call
+  Shape output_shape;          // for a batch of one
+  Tensor output;               // in training mode
+};
+
+namespace {
+
+// Runs a part of one layer; the layer's name is put in front of what fails there.
+template <class Body>
+void within(std::string_view place, const Layer& layer, Body&& body) {
+  if (const auto failure = attempt(std::forward<Body>(body)))
+    throw_error(failure->code,
+                fmt::format("layer '{}'{}: {}", layer.name(), place, failure->cause));
+}
+
+// What ranks compare of a layer. The number of values guards the broadcast against layers that do
+// not tell all their options.
+Property property_of(std::size_t position, Layer& layer, const Shape& output_shape) {
+  std::int64_t num_values = 0;
+  for (const Variable* variable : layer.variables()) num_values += variable->num_elements();
+  return {fmt::format("layer {}", position),
+          fmt::format("{} '{}' ({}), {}, {} to {}, {} values", layer.type(), layer.name(),
+                      layer.configuration(), layer.is_trainable() ? "trainable" : "frozen",
+                      name_of(layer.dtype()), batch_text_of(output_shape), num_values)};
+}
+
+std::span<std::byte> bytes_of(const MutableTensorView& values) {
+  return {static_cast<std::byte*>(values.data()),
+          static_cast<std::size_t>(values.num_elements()) * size_of(values.dtype())};
+}
+
+}  // namespace
+
+Sequential::Sequential(SequentialOptions options, Strategy strategy)
+    : options_(std::move(options)),
+      strategy_(std::move(strategy)),
+      schedule_(std::make_unique<Schedule>()) {}
+
+Sequential::Sequential(Strategy strategy) : Sequential(SequentialOptions{}, std::move(strategy)) {}
+
+Sequential::~Sequential() = default;
+Sequential::Sequential(Sequential&&) noexcept = default;
+Sequential& Sequential::operator=(Sequential&&) noexcept = default;
+
+Sequential& Sequential::add(std::unique_ptr<Layer> layer) {
+  if (layer == nullptr) throw ArgumentError("a null pointer is no layer");
+  if (created_for_)
+    throw StateError(
+        fmt::format("model '{}' has variables already; add layer '{}' before build(), variables() "
+                    "and summary()",
+                    name(), layer->name()));
+  const auto is_taken = [&](const std::string& name) {
+    return std::ranges::any_of(stages_,
+                               [&](const Stage& stage) { return stage.layer->name() == name; });
+  };
+  if (layer->has_default_name() && is_taken(layer->name())) {
+    int number = 1;
+    while (is_taken(fmt::format("{}_{}", layer->name(), number))) ++number;
+    layer->rename(fmt::format("{}_{}", layer->name(), number));
+  }
+  stages_.push_back({std::move(layer), nullptr, {}, {}});
+  return *this;
+}
+
+Shape Sequential::sample_shape_for(const std::optional<Shape>& input_shape) const {
+  if (stages_.empty())
+    throw ArgumentError(fmt::format("model '{}' has no layers; add() some", name()));
+  const Layer& first = *stages_.front().layer;
+  if (!input_shape) {
+    if (created_for_) return *created_for_;
+    if (first.input_shape()) return *first.input_shape();
+    throw StateError(
+        fmt::format("model '{}' does not know its input; give layer '{}' an input_shape or call "
+                    "build() with one",
+                    name(), first.name()));
+  }
+  if (input_shape->rank() == 0)
+    throw ArgumentError("the input has no axis; axis 0 runs over samples");
+  const Shape sample_shape = input_shape->without_first();
+  if (first.input_shape() && *first.input_shape() != sample_shape)
+    throw ArgumentError(
+        fmt::format("layer '{}' has the input_shape {}, build() was given samples of shape {}",
+                    first.name(), to_string(*first.input_shape()), to_string(sample_shape)));
+  return sample_shape;
+}
+
+void Sequential::check_before_create(const Shape& sample_shape) const {
+  if (created_for_ && *created_for_ != sample_shape)
+    throw StateError(fmt::format(
+        "model '{}' has variables for samples of shape {} already; make another model for {}",
+        name(), to_string(*created_for_), to_string(sample_shape)));
+  if (std::ranges::any_of(sample_shape, [](std::int64_t extent) { return extent < 1; }))
+    throw ArgumentError(
+        fmt::format("model '{}' cannot take samples of shape {}; extents must be at least 1",
+                    name(), to_string(sample_shape)));
+  std::set<std::string_view> names;
+  for (const Stage& stage : stages_)
+    if (!names.insert(stage.layer->name()).second)
+      throw ArgumentError(
+          fmt::format("model '{}' has several layers named '{}'; names must be unique", name(),
+                      stage.layer->name()));
+}
+
+// Continues after the last layer that has variables: an attempt before may have failed half way.
+void Sequential::create(const Shape& sample_shape) {
+  check_before_create(sample_shape);
+  Shape shape = sample_shape.prepended(1);
+  const Layer* below = nullptr;
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    Stage& stage = stages_[i];
+    Layer& layer = *stage.layer;
+    const std::string place =
+        below == nullptr
+            ? fmt::format(" for the input {}", batch_text_of(shape))
+            : fmt::format(" for the output {} of layer '{}'", batch_text_of(shape), below->name());
+    within(place, layer, [&] {
+      if (i == num_created_) {
+        layer.create(shape, dtype(), seed());
+        ++num_created_;
+        created_for_ = sample_shape;
+      }
+      if (below != nullptr && layer.dtype() != below->dtype())
+        throw ArgumentError(fmt::format(
+            "it computes in {}, the layer before it in {}; all layers of a model need one dtype",
+            name_of(layer.dtype()), name_of(below->dtype())));
+      stage.output_shape = layer.output_shape(shape);
+      stage.tape = layer.make_tape();
+    });
+    shape = stage.output_shape;
+    below = &layer;
+  }
+  is_created_ = true;
+}
+
+void Sequential::create_if_needed() {
+  if (!is_created_) create(sample_shape_for(std::nullopt));
+}
+
+void Sequential::build(const Shape& input_shape) { build_for(input_shape); }
+void Sequential::build() { build_for(std::nullopt); }
+
+void Sequential::build_for(const std::optional<Shape>& input_shape) {
+  std::vector<Property> properties;
+  const auto failure = attempt([&] {
+    if (is_built()) throw StateError(fmt::format("model '{}' is built already", name()));
+    const Shape sample_shape = sample_shape_for(input_shape);
+    create(sample_shape);
+    properties = {{"dtype", std::string(name_of(dtype()))},
+                  {"seed", std::to_string(seed())},
+                  {"sample shape", to_string(sample_shape)},
+                  {"number of layers", std::to_string(stages_.size())}};
+    for (std::size_t i = 0; i < stages_.size(); ++i)
+      properties.push_back(property_of(i, *stages_[i].layer, stages_[i].output_shape));
+  });
+  agree(strategy_.replicas(), {fmt::format("model '{}'", name()), "build", -1}, properties,
+        failure);
+  auto control = std::make_shared<const Communicator>(strategy_.replicas().dup());
+  for (Stage& stage : stages_) stage.layer->connect(control);
+  for (Variable* variable : variables()) broadcast(*control, bytes_of(variable->value()), 0);
+  control_ = std::move(control);
+}
+
+std::vector<Layer*> Sequential::layers() {
+  std::vector<Layer*> result;
+  for (const Stage& stage : stages_) result.push_back(stage.layer.get());
+  return result;
+}
+
+Layer& Sequential::layer(std::string_view name) {
+  std::string known;
+  for (const Stage& stage : stages_) {
+    if (stage.layer->name() == name) return *stage.layer;
+    known += (known.empty() ? "" : ", ") + stage.layer->name();
+  }
+  throw ArgumentError(
+      fmt::format("model '{}' has no layer '{}'; it has: {}", this->name(), name, known));
+}
+
+std::vector<Variable*> Sequential::variables() {
+  create_if_needed();
+  std::vector<Variable*> result;
+  for (const Stage& stage : stages_)
+    for (Variable* variable : stage.layer->variables()) result.push_back(variable);
+  return result;
+}
+
+Variable& Sequential::variable(std::string_view full_name) {
+  std::string known;
+  for (Variable* variable : variables()) {
+    if (variable->name() == full_name) return *variable;
+    known += (known.empty() ? "" : ", ") + variable->name();
+  }
+  throw ArgumentError(
+      fmt::format("model '{}' has no variable '{}'; it has: {}", name(), full_name, known));
+}
+
+std::string Sequential::summary() {
+  create_if_needed();
+  std::vector<SummaryRow> rows;
+  for (const Stage& stage : stages_) rows.push_back({stage.layer.get(), stage.output_shape});
+  return summary_of(name(), rows);
+}
+
+const Tensor& Sequential::forward(const TensorView& input, const Call& call) {
+  if (call.mode == Mode::inference) return infer(input, call);
+  if (!is_built())
+    throw StateError(fmt::format("model '{}' is not built; call build() before training", name()));
+  schedule_->clear();
+  add_appointments(Pass::forward, *schedule_);
+  has_record_ = false;
+  schedule_->keep(call.step, [&] { run(input, call); });
+  step_ = call.step;
+  has_record_ = true;
+  return stages_.back().output;
+}
+
+void Sequential::run(const TensorView& input, const Call& call) {
+  TensorView activation = input;
+  for (Stage& stage : stages_) {
+    within("", *stage.layer, [&] {
+      stage.output.resize(stage.layer->output_shape(activation.shape()), stage.layer->dtype());
+      Call own = call;
+      own.tape = stage.tape.get();
+      stage.layer->forward(activation, stage.output, own);
+    });
+    activation = stage.output;
+  }
+}
+
+const Tensor& Sequential::infer(const TensorView& input, const Call& call) {
+  create_if_needed();
+  Call own = call;
+  own.tape = nullptr;
+  TensorView activation = input;
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    Tensor& output = inference_[i % 2];
+    Layer& layer = *stages_[i].layer;
+    within("", layer, [&] {
+      output.resize(layer.output_shape(activation.shape()), layer.dtype());
+      layer.forward(activation, output, own);
+    });
+    activation = output;
+  }
+  return inference_[(stages_.size() - 1) % 2];
+}
+
+void Sequential::backward(const TensorView& output_gradient, Gradients gradients,
+                          const MutableTensorView& input_gradient) {
+  schedule_->clear();
+  if (is_built()) add_appointments(Pass::backward, *schedule_);
+  schedule_->keep(step_, [&] {
+    if (!has_record_)
+      throw StateError(fmt::format(
+          "model '{}' has no recorded call; call forward() in training mode before backward()",
+          name()));
+    TensorView gradient = output_gradient;
+    for (std::size_t i = stages_.size(); i-- > 0;) {
+      MutableTensorView below = input_gradient;
+      within("", *stages_[i].layer, [&] {
+        if (i > 0) {
+          const Tensor& activation = stages_[i - 1].output;
+          gradients_[i % 2].resize(activation.shape(), activation.dtype());
+          below = gradients_[i % 2];
+        }
+        stages_[i].layer->backward(*stages_[i].tape, gradient, below, gradients);
+      });
+      gradient = below;
+    }
+  });
+}
+
+void Sequential::commit() noexcept {
+  if (!has_record_) return;
+  for (Stage& stage : stages_) stage.layer->commit(*stage.tape);
+}
+
+void Sequential::add_appointments(Pass pass, Schedule& schedule) {
+  if (pass == Pass::forward)
+    for (Stage& stage : stages_) stage.layer->add_appointments(pass, schedule);
+  else
+    std::for_each(stages_.rbegin(), stages_.rend(),
+                  [&](Stage& stage) { stage.layer->add_appointments(pass, schedule); });
+}
+
+Tensor Sequential::predict(const TensorView& input) {
+  return forward(input, {.mode = Mode::inference});
+}
+
+}  // namespace lockstep
