@@ -11,10 +11,11 @@
 #include <iostream>
 #include <iterator>
 #include <map>
-#include <regex>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -50,36 +51,55 @@ bool is_public(const File& file) { return file.path.starts_with("include/"); }
 // Users of the library as a whole: the command, examples, headers above all modules.
 bool is_user(const File& file) { return file.module.empty() || file.module == "tools"; }
 
+std::vector<std::string> words_in_backticks(const std::string& line) {
+  std::vector<std::string> words;
+  std::size_t first = line.find('`');
+  while (first != std::string::npos) {
+    const std::size_t last = line.find('`', first + 1);
+    if (last == std::string::npos) break;
+    words.push_back(line.substr(first + 1, last - first - 1));
+    first = line.find('`', last + 1);
+  }
+  return words;
+}
+
 House read_house(const fs::path& readme) {
-  static const std::regex row(R"(\| `([\w.]+)` \| (.*))");
-  static const std::regex quoted("`([^`]+)`");
   House house;
   std::string heading;
   std::ifstream stream(readme);
   for (std::string line; std::getline(stream, line);) {
     if (line.starts_with("## ")) heading = line;
-    std::smatch match;
-    if (!std::regex_match(line, match, row)) continue;
-    const std::string rest = match[2];
-    if (heading == "## Floors") house.floors[match[1]] = std::stoi(rest);
-    if (heading == "## Packages")
-      for (std::sregex_iterator i(rest.begin(), rest.end(), quoted), end; i != end; ++i)
-        house.residents[match[1]].push_back((*i)[1]);
+    if (!line.starts_with("| `")) continue;
+    const auto words = words_in_backticks(line);
+    if (heading == "## Floors")
+      house.floors[words.at(0)] = std::stoi(line.substr(line.find('|', 1) + 1));
+    if (heading == "## Packages") house.residents[words.at(0)] = {words.begin() + 1, words.end()};
   }
   if (house.floors.empty() || house.residents.empty())
     throw std::runtime_error(readme.string() + " has no table of floors or no table of packages");
   return house;
 }
 
+std::optional<Include> include_in(std::string_view line) {
+  const auto skip = [&](std::string_view token) {
+    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+    if (!line.starts_with(token)) return false;
+    line.remove_prefix(token.size());
+    return true;
+  };
+  if (!skip("#") || !skip("include")) return std::nullopt;
+  const bool is_quoted = skip("\"");
+  if (!is_quoted && !skip("<")) return std::nullopt;
+  return Include{std::string(line.substr(0, line.find_first_of("\">"))), is_quoted};
+}
+
 File read_file(const fs::path& root, const std::string& path) {
-  static const std::regex include(R"(\s*#\s*include\s*([<"])([^>"]+)[>"].*)");
   const std::string inner = without("src/", without("include/lockstep/", path));
   File file{path, has_folder(inner) ? first_part(inner) : "", {}};
   if (file.module == "tests") file.module.clear();
   std::ifstream stream(root / path);
   for (std::string line; std::getline(stream, line);)
-    if (std::smatch match; std::regex_match(line, match, include))
-      file.includes.push_back({match[2], match[1] == "\""});
+    if (const auto include = include_in(line)) file.includes.push_back(*include);
   return file;
 }
 
