@@ -1,7 +1,10 @@
 #include "lockstep/comm/collectives.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "comm/chunks.hpp"
 #include "comm/handle.hpp"
@@ -11,6 +14,13 @@ namespace {
 
 MPI_Op operation_of(Reduction reduction) {
   return reduction == Reduction::sum ? MPI_SUM : MPI_MAX;
+}
+
+// From doubles to integers of the same order, held in the same bits, and back.
+double reordered(double value) {
+  const auto bits = std::bit_cast<std::int64_t>(value);
+  const std::int64_t magnitude = bits & std::numeric_limits<std::int64_t>::max();
+  return std::bit_cast<double>(bits < 0 ? ~magnitude : magnitude);
 }
 
 void copy(std::span<const std::byte> from, std::span<std::byte> to) {
@@ -33,7 +43,12 @@ void allreduce_in_place(const Communicator& group, std::span<T> values, MPI_Data
 }  // namespace
 
 void allreduce(const Communicator& group, std::span<double> values, Reduction reduction) {
-  allreduce_in_place(group, values, MPI_DOUBLE, reduction);
+  if (reduction == Reduction::sum) return allreduce_in_place(group, values, MPI_DOUBLE, reduction);
+  // MPI's maximum of doubles may lose a NaN, and which of two zeros it takes is left open.
+  for (double& value : values)
+    value = reordered(std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value);
+  allreduce_in_place(group, values, MPI_INT64_T, reduction);
+  for (double& value : values) value = reordered(value);
 }
 
 void allreduce(const Communicator& group, std::span<std::int64_t> values, Reduction reduction) {

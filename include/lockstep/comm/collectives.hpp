@@ -15,8 +15,9 @@ namespace lockstep {
 enum class Reduction { sum, maximum };
 
 /// Replaces `values` on every rank by their elementwise sum or maximum over the ranks. All ranks
-/// pass equally many. The result is bitwise equal on every rank. Throws CommunicationError when MPI
-/// reports one. Collective.
+/// pass equally many. The result is bitwise equal on every rank, but for the sign and payload of a
+/// NaN in a sum. NaN counts as the largest number, +0 as larger than -0. Throws CommunicationError
+/// when MPI reports one. Collective.
 LOCKSTEP_EXPORT void allreduce(const Communicator& group, std::span<double> values,
                                Reduction reduction);
 LOCKSTEP_EXPORT void allreduce(const Communicator& group, std::span<std::int64_t> values,
