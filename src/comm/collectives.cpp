@@ -12,9 +12,7 @@
 namespace lockstep {
 namespace {
 
-MPI_Op operation_of(Reduction reduction) {
-  return reduction == Reduction::sum ? MPI_SUM : MPI_MAX;
-}
+MPI_Op operation_of(Reduction reduction) { return reduction == Reduction::sum ? MPI_SUM : MPI_MAX; }
 
 // From doubles to integers of the same order, held in the same bits, and back.
 double reordered(double value) {
@@ -34,7 +32,7 @@ void allreduce_in_place(const Communicator& group, std::span<T> values, MPI_Data
   if (group.is_solo()) return;
   for_each_chunk(values.size(), [&](std::size_t first, int count) {
     check_mpi(MPI_Allreduce(MPI_IN_PLACE, values.data() + first, count, type,
-                            operation_of(reduction), group.handle()->communicator),
+                            operation_of(reduction), mpi_of(group)),
               "MPI_Allreduce");
     count_message(*group.handle(), static_cast<std::size_t>(count) * sizeof(T));
   });
@@ -58,8 +56,7 @@ void allreduce(const Communicator& group, std::span<std::int64_t> values, Reduct
 void broadcast(const Communicator& group, std::span<std::byte> bytes, int root) {
   if (group.is_solo()) return;
   for_each_chunk(bytes.size(), [&](std::size_t first, int count) {
-    check_mpi(MPI_Bcast(bytes.data() + first, count, MPI_BYTE, root, group.handle()->communicator),
-              "MPI_Bcast");
+    check_mpi(MPI_Bcast(bytes.data() + first, count, MPI_BYTE, root, mpi_of(group)), "MPI_Bcast");
     count_message(*group.handle(),
                   group.rank() == root ? static_cast<std::size_t>(count) : std::size_t{0});
   });
@@ -73,9 +70,9 @@ void allgather(const Communicator& group, std::span<const std::byte> local,
   }
   if (local.size() <= max_chunk) {
     const int count = static_cast<int>(local.size());
-    check_mpi(MPI_Allgather(local.data(), count, MPI_BYTE, all.data(), count, MPI_BYTE,
-                            group.handle()->communicator),
-              "MPI_Allgather");
+    check_mpi(
+        MPI_Allgather(local.data(), count, MPI_BYTE, all.data(), count, MPI_BYTE, mpi_of(group)),
+        "MPI_Allgather");
     count_message(*group.handle(), local.size());
     return;
   }

@@ -37,6 +37,13 @@ bool is_mpi_running() noexcept {
   return is_initialized != 0 && is_finalized == 0;
 }
 
+MPI_Comm mpi_of(const Communicator& group) {
+  if (!is_mpi_running())
+    throw StateError(
+        "MPI has ended; no message can be sent after the lockstep::Environment is gone");
+  return group.handle()->communicator;
+}
+
 void count_message(Communicator::Handle& handle, std::size_t num_bytes) noexcept {
   const auto bytes = static_cast<std::int64_t>(num_bytes);
   ++handle.traffic.num_messages;
@@ -79,7 +86,7 @@ Communicator detail::duplicate(const void* mpi_communicator) {
 Communicator Communicator::world() { return duplicate(MPI_COMM_WORLD); }
 
 Communicator Communicator::dup() const {
-  return handle_ == nullptr ? Communicator() : duplicate(handle_->communicator);
+  return handle_ == nullptr ? Communicator() : duplicate(mpi_of(*this));
 }
 
 Communicator Communicator::split(int color) const {
@@ -87,7 +94,7 @@ Communicator Communicator::split(int color) const {
     throw ArgumentError(fmt::format("the color of a split is {}; it must not be negative", color));
   if (handle_ == nullptr) return Communicator();
   MPI_Comm result = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_split(handle_->communicator, color, rank_, &result), "MPI_Comm_split");
+  check_mpi(MPI_Comm_split(mpi_of(*this), color, rank_, &result), "MPI_Comm_split");
   return Communicator(std::make_unique<Handle>(result));
 }
 
