@@ -5,9 +5,11 @@
 
 #include <array>
 #include <atomic>
+#include <optional>
 #include <string_view>
 #include <utility>
 
+#include "comm/agreement.hpp"
 #include "comm/handle.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/mpi.hpp"
@@ -90,8 +92,11 @@ Communicator Communicator::dup() const {
 }
 
 Communicator Communicator::split(int color) const {
+  std::optional<Failure> failure;
   if (color < 0)
-    throw ArgumentError(fmt::format("the color of a split is {}; it must not be negative", color));
+    failure = Failure{ErrorCode::argument,
+                      fmt::format("the color of a split is {}; it must not be negative", color)};
+  agree(*this, {"communicator", "split"}, {}, failure);
   if (handle_ == nullptr) return Communicator();
   MPI_Comm result = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split(mpi_of(*this), color, rank_, &result), "MPI_Comm_split");
