@@ -1,13 +1,16 @@
 #include "lockstep/comm/collectives.hpp"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
+#include "comm/agreement.hpp"
 #include "comm/chunks.hpp"
 #include "comm/handle.hpp"
+#include "lockstep/base/error.hpp"
 
 namespace lockstep {
 namespace {
@@ -19,11 +22,6 @@ double reordered(double value) {
   const auto bits = std::bit_cast<std::int64_t>(value);
   const std::int64_t magnitude = bits & std::numeric_limits<std::int64_t>::max();
   return std::bit_cast<double>(bits < 0 ? ~magnitude : magnitude);
-}
-
-void copy(std::span<const std::byte> from, std::span<std::byte> to) {
-  if (const std::size_t size = std::min(from.size(), to.size()); size > 0)
-    std::memcpy(to.data(), from.data(), size);
 }
 
 template <class T>
@@ -64,8 +62,11 @@ void broadcast(const Communicator& group, std::span<std::byte> bytes, int root) 
 
 void allgather(const Communicator& group, std::span<const std::byte> local,
                std::span<std::byte> all) {
+  if (all.size() != local.size() * static_cast<std::size_t>(group.size()))
+    throw ArgumentError(fmt::format("{} bytes of {} ranks do not fit into {} bytes", local.size(),
+                                    group.size(), all.size()));
   if (group.is_solo()) {
-    copy(local, all);
+    std::ranges::copy(local, all.begin());
     return;
   }
   if (local.size() <= max_chunk) {
@@ -78,7 +79,7 @@ void allgather(const Communicator& group, std::span<const std::byte> local,
   }
   for (int rank = 0; rank < group.size(); ++rank) {
     const auto part = all.subspan(static_cast<std::size_t>(rank) * local.size(), local.size());
-    if (rank == group.rank()) copy(local, part);
+    if (rank == group.rank()) std::ranges::copy(local, part.begin());
     broadcast(group, part, rank);
   }
 }
@@ -89,13 +90,14 @@ std::vector<std::vector<std::byte>> allgather_varying(const Communicator& group,
   const std::int64_t size = static_cast<std::int64_t>(local.size());
   allgather(group, std::as_bytes(std::span(&size, 1)), std::as_writable_bytes(std::span(sizes)));
   std::vector<std::vector<std::byte>> all(sizes.size());
-  for (std::size_t rank = 0; rank < all.size(); ++rank) {
-    if (static_cast<int>(rank) == group.rank())
-      all[rank].assign(local.begin(), local.end());
-    else
+  const auto failure = attempt([&] {
+    for (std::size_t rank = 0; rank < all.size(); ++rank)
       all[rank].resize(static_cast<std::size_t>(sizes[rank]));
+  });
+  agree(group, {"allgather", "communication"}, {}, failure);
+  std::ranges::copy(local, all[static_cast<std::size_t>(group.rank())].begin());
+  for (std::size_t rank = 0; rank < all.size(); ++rank)
     broadcast(group, all[rank], static_cast<int>(rank));
-  }
   return all;
 }
 

@@ -27,11 +27,12 @@ LOCKSTEP_EXPORT void allreduce(const Communicator& group, std::span<std::int64_t
 LOCKSTEP_EXPORT void broadcast(const Communicator& group, std::span<std::byte> bytes, int root);
 
 /// Gives every rank the bytes of all ranks, in rank order: `all` is size() times as long as
-/// `local`, which is equally long on every rank. Collective.
+/// `local`, which is equally long on every rank; ArgumentError otherwise. Collective.
 LOCKSTEP_EXPORT void allgather(const Communicator& group, std::span<const std::byte> local,
                                std::span<std::byte> all);
 
-/// Gives every rank the bytes of all ranks, which may be of different length. Collective.
+/// Gives every rank the bytes of all ranks, which may be of different length. Throws MemoryError on
+/// all ranks when one of them has no room. Collective.
 [[nodiscard]] LOCKSTEP_EXPORT std::vector<std::vector<std::byte>> allgather_varying(
     const Communicator& group, std::span<const std::byte> local);
 
