@@ -79,6 +79,8 @@ std::vector<std::string> texts_of_all(const Communicator& group, const std::stri
   const auto place = lines_of(texts[0]);
   auto origin = std::make_shared<ErrorOrigin>();
   origin->rank = static_cast<int>(rank);
+  origin->num_ranks = group.size();
+  origin->is_here = origin->rank == group.rank();
   origin->layer = value_of(place[0]);
   origin->phase = value_of(place[1]);
   origin->cause = fmt::format("{} differs between ranks: rank 0 has {}, rank {} has {}", found.name,
@@ -93,6 +95,7 @@ std::vector<std::string> texts_of_all(const Communicator& group, const std::stri
 
 void agree(const Communicator& group, const Meeting& meeting, std::span<const Property> properties,
            const std::optional<Failure>& failure) {
+  rethrow_if_known(group, failure);
   const std::string text = text_of(meeting, properties);
   const auto hash = static_cast<std::int64_t>(RandomKey(0).with(text).bits(0));
   // max(h) = ~max(~h) exactly when all h are equal: ~ reverses the order.

@@ -51,6 +51,7 @@ bool Exchange::is_good() const noexcept {
 }
 
 void Exchange::merge(std::int64_t step, const std::optional<Failure>& failure) {
+  rethrow_if_known(group_, failure);
   meeting_.step = step < 0 ? num_appointments_ : step;
   ++num_appointments_;
   if (failure) std::ranges::fill(payload(), 0.0);

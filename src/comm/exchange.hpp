@@ -30,8 +30,8 @@ class Exchange {
   [[nodiscard]] const Communicator& group() const noexcept { return group_; }
 
   /// Sums the payload over the ranks: one MPI_Allreduce, none in a group of one. With a failure on
-  /// any rank all ranks throw that error. `step` < 0 stands for the number of earlier appointments.
-  /// Collective.
+  /// any rank all ranks throw that error; one that the whole group throws already is rethrown
+  /// without a message. `step` < 0 stands for the number of earlier appointments. Collective.
   void merge(std::int64_t step, const std::optional<Failure>& failure);
 
   /// A further round of the same appointment, when the sums merged so far ask all ranks for it.

@@ -15,10 +15,13 @@
 namespace lockstep {
 namespace {
 
+// A rank's share in a failure: none, told of it by a smaller group, or its own.
+enum class Share : std::int32_t { none, told, own };
+
 // What crosses the ranks; one length for all meetings, so that ranks that stand at different ones
 // still understand each other.
 struct Record {
-  std::int32_t has_failed = 0;
+  Share share = Share::none;
   std::int32_t code = 0;
   std::int64_t step = -1;
   std::int64_t channel = -1;
@@ -39,12 +42,26 @@ Record record_of(const Meeting& meeting, const std::optional<Failure>& failure) 
   put(record.host, host_name());
   put(record.layer, meeting.layer);
   put(record.phase, meeting.phase);
-  if (failure) {
-    record.has_failed = 1;
-    record.code = static_cast<std::int32_t>(failure->code);
-    record.channel = failure->channel;
-    put(record.cause, failure->cause);
-  }
+  if (!failure) return record;
+  record.share = Share::own;
+  record.code = static_cast<std::int32_t>(failure->code);
+  record.channel = failure->channel;
+  put(record.cause, failure->cause);
+  return record;
+}
+
+// The record of an error that a smaller group agreed on.
+Record record_of(const Failure& failure) {
+  const ErrorOrigin& origin = *failure.origin;
+  Record record;
+  record.share = origin.is_here ? Share::own : Share::told;
+  record.code = static_cast<std::int32_t>(failure.code);
+  record.step = origin.step;
+  record.channel = origin.channel;
+  put(record.host, origin.host);
+  put(record.layer, origin.layer);
+  put(record.phase, origin.phase);
+  put(record.cause, origin.cause);
   return record;
 }
 
@@ -55,30 +72,47 @@ std::string place_of(const Record& record) {
   return place;
 }
 
-[[noreturn]] void throw_record(const Record& record, int rank, int num_failed) {
-  auto origin = std::make_shared<ErrorOrigin>();
-  *origin = {rank,        record.host.data(), record.layer.data(), record.phase.data(),
-             record.step, record.channel,     record.cause.data()};
+ErrorOrigin origin_of(const Record& record, std::size_t rank, const Communicator& group) {
+  return {.rank = static_cast<int>(rank),
+          .num_ranks = group.size(),
+          .is_here = static_cast<int>(rank) == group.rank(),
+          .host = record.host.data(),
+          .layer = record.layer.data(),
+          .phase = record.phase.data(),
+          .step = record.step,
+          .channel = record.channel,
+          .cause = record.cause.data()};
+}
+
+[[noreturn]] void throw_record(const Communicator& group, std::span<const Record> records,
+                               std::size_t rank) {
+  const Record& record = records[rank];
+  auto origin = std::make_shared<ErrorOrigin>(origin_of(record, rank, group));
   std::string message =
       fmt::format("rank {} on {}: {}: {}", rank, origin->host, place_of(record), origin->cause);
+  const auto num_failed =
+      std::ranges::count_if(records, [](const Record& r) { return r.share == Share::own; });
   if (num_failed > 1) message += fmt::format(" ({} ranks failed)", num_failed);
   throw_error(static_cast<ErrorCode>(record.code), message, std::move(origin));
 }
 
 // Nobody failed, so the ranks disagree about where they are: the first two that differ are named.
-[[noreturn]] void throw_different_meetings(std::span<const Record> records) {
-  std::size_t other = 1;
-  while (other + 1 < records.size() && place_of(records[other]) == place_of(records[0])) ++other;
-  auto origin = std::make_shared<ErrorOrigin>();
-  const Record& record = records[other];
-  *origin = {static_cast<int>(other), record.host.data(),
-             record.layer.data(),     record.phase.data(),
-             record.step,             -1,
-             "ranks make different calls"};
+[[noreturn]] void throw_different_meetings(const Communicator& group,
+                                           std::span<const Record> records) {
+  const std::string first = place_of(records[0]);
+  const auto found =
+      std::ranges::find_if(records, [&](const Record& r) { return place_of(r) != first; });
+  if (found == records.end())
+    throw_error(ErrorCode::mismatch,
+                fmt::format("{}: the ranks do not agree, and none says what it failed at", first),
+                std::make_shared<ErrorOrigin>(origin_of(records[0], 0, group)));
+  const auto rank = static_cast<std::size_t>(found - records.begin());
+  auto origin = std::make_shared<ErrorOrigin>(origin_of(*found, rank, group));
+  origin->cause = "ranks make different calls";
   throw_error(ErrorCode::mismatch,
               fmt::format("ranks make different calls: rank 0 is at {}; rank {} is at {}. Every "
                           "rank must call the same layers in the same order",
-                          place_of(records[0]), other, place_of(record)),
+                          first, rank, place_of(*found)),
               std::move(origin));
 }
 
@@ -88,7 +122,10 @@ Failure current_failure() {
   try {
     throw;
   } catch (const Error& error) {
-    if (error.is_agreed() || error.code() == ErrorCode::communication) throw;
+    if (error.is_agreed())
+      return {error.code(), error.what(), error.origin()->channel,
+              std::make_shared<const ErrorOrigin>(*error.origin())};
+    if (error.code() == ErrorCode::communication) throw;
     return {error.code(), error.what(), -1};
   } catch (const std::bad_alloc&) {
     return {ErrorCode::memory, "out of memory", -1};
@@ -99,17 +136,23 @@ Failure current_failure() {
   }
 }
 
+void rethrow(const Failure& failure) { throw_error(failure.code, failure.cause, failure.origin); }
+
+void rethrow_if_known(const Communicator& group, const std::optional<Failure>& failure) {
+  if (failure && failure->origin && failure->num_informed() >= group.size()) rethrow(*failure);
+}
+
 void throw_agreed(const Communicator& group, const Meeting& meeting,
                   const std::optional<Failure>& failure) {
-  const Record local = record_of(meeting, failure);
+  const Record local =
+      failure && failure->origin ? record_of(*failure) : record_of(meeting, failure);
   std::vector<Record> records(static_cast<std::size_t>(group.size()));
-  allgather(group, std::as_bytes(std::span(&local, 1)),
-            std::as_writable_bytes(std::span(records)));
-  const auto has_failed = [](const Record& record) { return record.has_failed != 0; };
-  const auto guilty = std::find_if(records.begin(), records.end(), has_failed);
-  if (guilty == records.end()) throw_different_meetings(records);
-  throw_record(*guilty, static_cast<int>(guilty - records.begin()),
-               static_cast<int>(std::count_if(records.begin(), records.end(), has_failed)));
+  allgather(group, std::as_bytes(std::span(&local, 1)), std::as_writable_bytes(std::span(records)));
+  for (const Share share : {Share::own, Share::told})
+    if (const auto guilty = std::ranges::find(records, share, &Record::share);
+        guilty != records.end())
+      throw_record(group, records, static_cast<std::size_t>(guilty - records.begin()));
+  throw_different_meetings(group, records);
 }
 
 }  // namespace lockstep

@@ -1,6 +1,7 @@
 #include "comm/schedule.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace lockstep {
 
@@ -12,14 +13,14 @@ void Schedule::begin() {
   }
 }
 
-void Schedule::report(std::int64_t step, const Failure& failure) {
-  for (std::size_t i = 0; i < due_.size(); ++i)
-    if (due_[i]->num_appointments() < done_when_[i]) {
-      std::ranges::fill(due_[i]->payload(), 0.0);
-      due_[i]->merge(step, failure);
-    }
-  // All merges took place, nobody listens any more: this rank is alone with its failure.
-  throw_error(failure.code, failure.cause);
+void Schedule::report(std::int64_t step, Failure failure) {
+  for (std::size_t i = 0; i < due_.size(); ++i) {
+    const bool is_pending = due_[i]->num_appointments() < done_when_[i];
+    if (!is_pending || due_[i]->group().size() <= failure.num_informed()) continue;
+    // Throws for all of the group; a larger one may still be waiting.
+    if (auto known = attempt([&] { due_[i]->merge(step, failure); })) failure = std::move(*known);
+  }
+  rethrow(failure);
 }
 
 }  // namespace lockstep

@@ -18,16 +18,17 @@ class Schedule {
   void add(Exchange& exchange) { due_.push_back(&exchange); }
 
   /// Runs `body`, the step up to and including its last merge. When this rank fails in between, it
-  /// takes the failure to the next merge that is due: there all ranks throw the same error.
+  /// takes the failure to the next merge that is due with ranks that do not know of it: there all
+  /// throw the same error. With nobody left to tell, this rank throws it alone. Collective.
   template <class Body>
   void keep(std::int64_t step, Body&& body) {
     begin();
-    if (const auto failure = attempt(std::forward<Body>(body))) report(step, *failure);
+    if (auto failure = attempt(std::forward<Body>(body))) report(step, std::move(*failure));
   }
 
  private:
   void begin();
-  [[noreturn]] void report(std::int64_t step, const Failure& failure);
+  [[noreturn]] void report(std::int64_t step, Failure failure);
 
   std::vector<Exchange*> due_;
   std::vector<std::int64_t> done_when_;  // appointment count of due_[i] once it has taken place
