@@ -66,7 +66,7 @@ Parsed parse(int argc, char** argv) {
 
 }  // namespace
 
-std::string to_json(const TrainOptions& options) { return nlohmann::ordered_json(options).dump(2) + "\n"; }
+std::string to_json(const TrainOptions& options) { return nlohmann::json(options).dump(2) + "\n"; }
 
 std::variant<TrainOptions, int> parse_command_line(const lockstep::Communicator& world, int argc,
                                                    char** argv) {

@@ -2,8 +2,8 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <array>
-#include <cstring>
 #include <string_view>
 #include <vector>
 
@@ -13,22 +13,18 @@
 namespace lockstep {
 namespace {
 
-constexpr std::size_t record_size = 4096;
-using Record = std::array<char, record_size>;
-
 std::string text_of(const Meeting& meeting, std::span<const Property> properties) {
-  std::string text = fmt::format("call\t{}, {}\n", meeting.layer, meeting.phase);
+  std::string text = fmt::format("place\t{}\nphase\t{}\n", meeting.layer, meeting.phase);
   for (const auto& [name, value] : properties) text += fmt::format("{}\t{}\n", name, value);
   return text;
 }
 
-std::vector<std::string_view> lines_of(const Record& record) {
+std::vector<std::string_view> lines_of(std::string_view text) {
   std::vector<std::string_view> lines;
-  std::string_view rest(record.data(), strnlen(record.data(), record.size()));
-  while (!rest.empty()) {
-    const std::size_t end = std::min(rest.find('\n'), rest.size());
-    lines.push_back(rest.substr(0, end));
-    rest.remove_prefix(std::min(end + 1, rest.size()));
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    lines.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
   }
   return lines;
 }
@@ -36,42 +32,62 @@ std::vector<std::string_view> lines_of(const Record& record) {
 std::string_view value_of(std::string_view line) { return line.substr(line.find('\t') + 1); }
 std::string_view name_of(std::string_view line) { return line.substr(0, line.find('\t')); }
 
-struct Difference {
-  std::size_t rank;  // the first that differs from rank 0
-  std::string_view name, value_here, value_there;
-};
-
-Difference difference_of(std::span<const Record> records) {
-  const auto reference = lines_of(records[0]);
-  for (std::size_t rank = 1; rank < records.size(); ++rank) {
-    const auto lines = lines_of(records[rank]);
-    for (std::size_t i = 0; i < std::min(lines.size(), reference.size()); ++i)
-      if (lines[i] != reference[i])
-        return {rank, name_of(reference[i]), value_of(reference[i]), value_of(lines[i])};
-    if (lines.size() != reference.size())
-      return {rank, "number of properties", "more or fewer", "fewer or more"};
-  }
-  // Beyond what a record holds.
-  return {records.size() - 1, "configuration", "(too long to show)", "(too long to show)"};
+// A value, or of a long one the part around position `at`.
+std::string excerpt_of(std::string_view value, std::size_t at) {
+  constexpr std::size_t width = 160;
+  if (value.size() <= width) return std::string(value);
+  const std::size_t first = at - std::min(at, width / 4);
+  return fmt::format("{}{}{}", first > 0 ? "..." : "", value.substr(first, width),
+                     value.size() - first > width ? "..." : "");
 }
 
-[[noreturn]] void throw_difference(const Communicator& group, const Meeting& meeting,
-                                   const std::string& text) {
-  Record local{};
-  text.copy(local.data(), local.size() - 1);
-  std::vector<Record> records(static_cast<std::size_t>(group.size()));
-  allgather(group, std::as_bytes(std::span(local)), std::as_writable_bytes(std::span(records)));
-  const Difference found = difference_of(records);
+// What makes the first rank that differs from rank 0 differ.
+struct Difference {
+  std::string name, value, other_value;
+};
+
+Difference difference_of(std::string_view text, std::string_view other_text) {
+  const auto lines = lines_of(text);
+  const auto other_lines = lines_of(other_text);
+  const auto [line, other] = std::ranges::mismatch(lines, other_lines);
+  if (line == lines.end() || other == other_lines.end())
+    // Without place and phase.
+    return {"number of properties", std::to_string(lines.size() - 2),
+            std::to_string(other_lines.size() - 2)};
+  if (name_of(*line) != name_of(*other))
+    return {"list of properties", std::string(name_of(*line)), std::string(name_of(*other))};
+  const std::string_view value = value_of(*line);
+  const std::string_view other_value = value_of(*other);
+  const auto at =
+      static_cast<std::size_t>(std::ranges::mismatch(value, other_value).in1 - value.begin());
+  return {std::string(name_of(*line)), excerpt_of(value, at), excerpt_of(other_value, at)};
+}
+
+std::vector<std::string> texts_of_all(const Communicator& group, const std::string& text) {
+  std::vector<std::string> texts;
+  for (const auto& bytes : allgather_varying(group, std::as_bytes(std::span(text))))
+    texts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return texts;
+}
+
+// Every rank makes the message of the same texts, so it is the same everywhere.
+[[noreturn]] void throw_difference(const Communicator& group, const std::string& text) {
+  const auto texts = texts_of_all(group, text);
+  const auto other = std::ranges::find_if(texts, [&](const auto& t) { return t != texts[0]; });
+  const auto rank = other - texts.begin();
+  const Difference found = difference_of(texts[0], *other);
+  const auto place = lines_of(texts[0]);
   auto origin = std::make_shared<ErrorOrigin>();
-  origin->rank = static_cast<int>(found.rank);
+  origin->rank = static_cast<int>(rank);
   origin->num_ranks = group.size();
-  origin->layer = meeting.layer;
-  origin->phase = meeting.phase;
+  origin->is_here = origin->rank == group.rank();
+  origin->layer = value_of(place[0]);
+  origin->phase = value_of(place[1]);
   origin->cause = fmt::format("{} differs between ranks: rank 0 has {}, rank {} has {}", found.name,
-                              found.value_here, found.rank, found.value_there);
+                              found.value, rank, found.other_value);
   throw_error(ErrorCode::mismatch,
-              fmt::format("{}, {}: {}. Every rank must build the same", meeting.layer,
-                          meeting.phase, origin->cause),
+              fmt::format("{}, {}: {}. Every rank must build the same", origin->layer,
+                          origin->phase, origin->cause),
               origin);
 }
 
@@ -79,13 +95,14 @@ Difference difference_of(std::span<const Record> records) {
 
 void agree(const Communicator& group, const Meeting& meeting, std::span<const Property> properties,
            const std::optional<Failure>& failure) {
+  rethrow_if_known(group, failure);
   const std::string text = text_of(meeting, properties);
   const auto hash = static_cast<std::int64_t>(RandomKey(0).with(text).bits(0));
   // max(h) = ~max(~h) exactly when all h are equal: ~ reverses the order.
   std::array<std::int64_t, 3> words{hash, ~hash, failure ? 1 : 0};
   allreduce(group, words, Reduction::maximum);
   if (words[2] != 0) throw_agreed(group, meeting, failure);
-  if (words[0] != ~words[1]) throw_difference(group, meeting, text);
+  if (words[0] != ~words[1]) throw_difference(group, text);
 }
 
 }  // namespace lockstep

@@ -18,8 +18,8 @@ struct Property {
 };
 
 /// Throws on all ranks alike when one of them failed, or when a property differs: MismatchError
-/// names the first such property, the ranks and their values. Fixed-size messages: one when all
-/// is well, one more otherwise. Collective.
+/// names the first such property, the ranks and their values. One MPI_Allreduce of a fixed size when
+/// all is well. Collective.
 void agree(const Communicator& group, const Meeting& meeting, std::span<const Property> properties,
            const std::optional<Failure>& failure = std::nullopt);
 

@@ -1,21 +1,27 @@
 #include "lockstep/comm/collectives.hpp"
 
-#include <algorithm>
-#include <cstring>
+#include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "comm/agreement.hpp"
 #include "comm/chunks.hpp"
 #include "comm/handle.hpp"
+#include "lockstep/base/error.hpp"
 
 namespace lockstep {
 namespace {
 
-MPI_Op operation_of(Reduction reduction) {
-  return reduction == Reduction::sum ? MPI_SUM : MPI_MAX;
-}
+MPI_Op operation_of(Reduction reduction) { return reduction == Reduction::sum ? MPI_SUM : MPI_MAX; }
 
-void copy(std::span<const std::byte> from, std::span<std::byte> to) {
-  if (const std::size_t size = std::min(from.size(), to.size()); size > 0)
-    std::memcpy(to.data(), from.data(), size);
+// From doubles to integers of the same order, held in the same bits, and back.
+double reordered(double value) {
+  const auto bits = std::bit_cast<std::int64_t>(value);
+  const std::int64_t magnitude = bits & std::numeric_limits<std::int64_t>::max();
+  return std::bit_cast<double>(bits < 0 ? ~magnitude : magnitude);
 }
 
 template <class T>
@@ -24,7 +30,7 @@ void allreduce_in_place(const Communicator& group, std::span<T> values, MPI_Data
   if (group.is_solo()) return;
   for_each_chunk(values.size(), [&](std::size_t first, int count) {
     check_mpi(MPI_Allreduce(MPI_IN_PLACE, values.data() + first, count, type,
-                            operation_of(reduction), group.handle()->communicator),
+                            operation_of(reduction), mpi_of(group)),
               "MPI_Allreduce");
     count_message(*group.handle(), static_cast<std::size_t>(count) * sizeof(T));
   });
@@ -33,7 +39,12 @@ void allreduce_in_place(const Communicator& group, std::span<T> values, MPI_Data
 }  // namespace
 
 void allreduce(const Communicator& group, std::span<double> values, Reduction reduction) {
-  allreduce_in_place(group, values, MPI_DOUBLE, reduction);
+  if (reduction == Reduction::sum) return allreduce_in_place(group, values, MPI_DOUBLE, reduction);
+  // MPI's maximum of doubles may lose a NaN, and which of two zeros it takes is left open.
+  for (double& value : values)
+    value = reordered(std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value);
+  allreduce_in_place(group, values, MPI_INT64_T, reduction);
+  for (double& value : values) value = reordered(value);
 }
 
 void allreduce(const Communicator& group, std::span<std::int64_t> values, Reduction reduction) {
@@ -43,8 +54,7 @@ void allreduce(const Communicator& group, std::span<std::int64_t> values, Reduct
 void broadcast(const Communicator& group, std::span<std::byte> bytes, int root) {
   if (group.is_solo()) return;
   for_each_chunk(bytes.size(), [&](std::size_t first, int count) {
-    check_mpi(MPI_Bcast(bytes.data() + first, count, MPI_BYTE, root, group.handle()->communicator),
-              "MPI_Bcast");
+    check_mpi(MPI_Bcast(bytes.data() + first, count, MPI_BYTE, root, mpi_of(group)), "MPI_Bcast");
     count_message(*group.handle(),
                   group.rank() == root ? static_cast<std::size_t>(count) : std::size_t{0});
   });
@@ -52,21 +62,24 @@ void broadcast(const Communicator& group, std::span<std::byte> bytes, int root) 
 
 void allgather(const Communicator& group, std::span<const std::byte> local,
                std::span<std::byte> all) {
+  if (all.size() != local.size() * static_cast<std::size_t>(group.size()))
+    throw ArgumentError(fmt::format("{} bytes of {} ranks do not fit into {} bytes", local.size(),
+                                    group.size(), all.size()));
   if (group.is_solo()) {
-    copy(local, all);
+    std::ranges::copy(local, all.begin());
     return;
   }
   if (local.size() <= max_chunk) {
     const int count = static_cast<int>(local.size());
-    check_mpi(MPI_Allgather(local.data(), count, MPI_BYTE, all.data(), count, MPI_BYTE,
-                            group.handle()->communicator),
-              "MPI_Allgather");
+    check_mpi(
+        MPI_Allgather(local.data(), count, MPI_BYTE, all.data(), count, MPI_BYTE, mpi_of(group)),
+        "MPI_Allgather");
     count_message(*group.handle(), local.size());
     return;
   }
   for (int rank = 0; rank < group.size(); ++rank) {
     const auto part = all.subspan(static_cast<std::size_t>(rank) * local.size(), local.size());
-    if (rank == group.rank()) copy(local, part);
+    if (rank == group.rank()) std::ranges::copy(local, part.begin());
     broadcast(group, part, rank);
   }
 }
@@ -77,13 +90,14 @@ std::vector<std::vector<std::byte>> allgather_varying(const Communicator& group,
   const std::int64_t size = static_cast<std::int64_t>(local.size());
   allgather(group, std::as_bytes(std::span(&size, 1)), std::as_writable_bytes(std::span(sizes)));
   std::vector<std::vector<std::byte>> all(sizes.size());
-  for (std::size_t rank = 0; rank < all.size(); ++rank) {
-    if (static_cast<int>(rank) == group.rank())
-      all[rank].assign(local.begin(), local.end());
-    else
+  const auto failure = attempt([&] {
+    for (std::size_t rank = 0; rank < all.size(); ++rank)
       all[rank].resize(static_cast<std::size_t>(sizes[rank]));
+  });
+  agree(group, {"allgather", "communication"}, {}, failure);
+  std::ranges::copy(local, all[static_cast<std::size_t>(group.rank())].begin());
+  for (std::size_t rank = 0; rank < all.size(); ++rank)
     broadcast(group, all[rank], static_cast<int>(rank));
-  }
   return all;
 }
 

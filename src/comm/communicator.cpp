@@ -5,9 +5,11 @@
 
 #include <array>
 #include <atomic>
+#include <optional>
 #include <string_view>
 #include <utility>
 
+#include "comm/agreement.hpp"
 #include "comm/handle.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/mpi.hpp"
@@ -35,6 +37,13 @@ bool is_mpi_running() noexcept {
   MPI_Initialized(&is_initialized);
   MPI_Finalized(&is_finalized);
   return is_initialized != 0 && is_finalized == 0;
+}
+
+MPI_Comm mpi_of(const Communicator& group) {
+  if (!is_mpi_running())
+    throw StateError(
+        "MPI has ended; no message can be sent after the lockstep::Environment is gone");
+  return group.handle()->communicator;
 }
 
 void count_message(Communicator::Handle& handle, std::size_t num_bytes) noexcept {
@@ -79,15 +88,18 @@ Communicator detail::duplicate(const void* mpi_communicator) {
 Communicator Communicator::world() { return duplicate(MPI_COMM_WORLD); }
 
 Communicator Communicator::dup() const {
-  return handle_ == nullptr ? Communicator() : duplicate(handle_->communicator);
+  return handle_ == nullptr ? Communicator() : duplicate(mpi_of(*this));
 }
 
 Communicator Communicator::split(int color) const {
+  std::optional<Failure> failure;
   if (color < 0)
-    throw ArgumentError(fmt::format("the color of a split is {}; it must not be negative", color));
+    failure = Failure{ErrorCode::argument,
+                      fmt::format("the color of a split is {}; it must not be negative", color)};
+  agree(*this, {"communicator", "split"}, {}, failure);
   if (handle_ == nullptr) return Communicator();
   MPI_Comm result = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_split(handle_->communicator, color, rank_, &result), "MPI_Comm_split");
+  check_mpi(MPI_Comm_split(mpi_of(*this), color, rank_, &result), "MPI_Comm_split");
   return Communicator(std::make_unique<Handle>(result));
 }
 

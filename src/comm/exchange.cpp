@@ -9,11 +9,11 @@
 namespace lockstep {
 namespace {
 
-// The status words. Sums of them say who failed and whether all ranks stand at the same meeting:
+// The status words. Sums of them say how many failed and whether all ranks are at the same meeting:
 // for fingerprints f of P ranks, P * sum f^2 = (sum f)^2 exactly when all are equal
 // (Cauchy-Schwarz). f has 20 bits and f^2 travels in two halves, so every sum is exact in double
 // for up to 2^33 ranks.
-enum Word : std::size_t { num_failed, rank_sum, fingerprint, square_high, square_low, num_words };
+enum Word : std::size_t { num_failed, fingerprint, square_high, square_low, num_words };
 
 constexpr std::uint64_t half = 1U << 20;
 
@@ -33,10 +33,8 @@ std::span<double> Exchange::payload() noexcept {
 }
 
 void Exchange::write_header(bool has_failed) noexcept {
-  const std::uint64_t f =
-      RandomKey(name_hash_).with(meeting_.step).bits(0) % half;
+  const std::uint64_t f = RandomKey(name_hash_).with(meeting_.step).with(round_).bits(0) % half;
   message_[num_failed] = has_failed ? 1.0 : 0.0;
-  message_[rank_sum] = has_failed ? static_cast<double>(group_.rank() + 1) : 0.0;
   message_[fingerprint] = static_cast<double>(f);
   message_[square_high] = static_cast<double>(f * f / half);
   message_[square_low] = static_cast<double>(f * f % half);
@@ -51,8 +49,20 @@ bool Exchange::is_good() const noexcept {
 }
 
 void Exchange::merge(std::int64_t step, const std::optional<Failure>& failure) {
+  rethrow_if_known(group_, failure);
   meeting_.step = step < 0 ? num_appointments_ : step;
   ++num_appointments_;
+  round_ = 0;
+  merge_round(failure);
+}
+
+void Exchange::merge_again(const std::optional<Failure>& failure) {
+  rethrow_if_known(group_, failure);
+  ++round_;
+  merge_round(failure);
+}
+
+void Exchange::merge_round(const std::optional<Failure>& failure) {
   if (failure) std::ranges::fill(payload(), 0.0);
   if (group_.is_solo()) {
     if (failure) raise(failure);
@@ -61,12 +71,6 @@ void Exchange::merge(std::int64_t step, const std::optional<Failure>& failure) {
   write_header(failure.has_value());
   allreduce(group_, message_, Reduction::sum);
   if (!is_good()) raise(failure);
-}
-
-void Exchange::merge_again() {
-  if (group_.is_solo()) return;
-  write_header(false);
-  allreduce(group_, message_, Reduction::sum);
 }
 
 void Exchange::maximum(std::span<double> values) { allreduce(group_, values, Reduction::maximum); }

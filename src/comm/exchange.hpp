@@ -30,13 +30,14 @@ class Exchange {
   [[nodiscard]] const Communicator& group() const noexcept { return group_; }
 
   /// Sums the payload over the ranks: one MPI_Allreduce, none in a group of one. With a failure on
-  /// any rank all ranks throw that error. `step` < 0 stands for the number of earlier appointments.
-  /// Collective.
+  /// any rank all ranks throw that error; one that the whole group throws already is rethrown
+  /// without a message. `step` < 0 stands for the number of earlier appointments. Collective.
   void merge(std::int64_t step, const std::optional<Failure>& failure);
 
-  /// A further round of the same appointment, when the sums merged so far ask all ranks for it.
-  /// Collective.
-  void merge_again();
+  /// Further rounds of the same appointment, when the sums merged so far ask all ranks for them. The
+  /// others wait for a rank that fails between two rounds, and no schedule knows of these rounds: it
+  /// must go on to the next merge_again() with its failure. Collective.
+  void merge_again(const std::optional<Failure>& failure = std::nullopt);
   void maximum(std::span<double> values);
 
   /// After a merge whose sums show every rank that something is wrong: the failure of the lowest
@@ -47,6 +48,7 @@ class Exchange {
   [[nodiscard]] std::int64_t num_appointments() const noexcept { return num_appointments_; }
 
  private:
+  void merge_round(const std::optional<Failure>& failure);
   void write_header(bool has_failed) noexcept;
   [[nodiscard]] bool is_good() const noexcept;
 
@@ -54,6 +56,7 @@ class Exchange {
   Meeting meeting_;
   std::uint64_t name_hash_;
   std::int64_t num_appointments_ = 0;
+  std::int64_t round_ = 0;  // of the present appointment
   std::vector<double> message_;  // status words, then the payload
 };
 

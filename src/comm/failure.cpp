@@ -15,10 +15,13 @@
 namespace lockstep {
 namespace {
 
+// A rank's share in a failure: none, told of it by a smaller group, or its own.
+enum class Share : std::int32_t { none, told, own };
+
 // What crosses the ranks; one length for all meetings, so that ranks that stand at different ones
 // still understand each other.
 struct Record {
-  std::int32_t has_failed = 0;
+  Share share = Share::none;
   std::int32_t code = 0;
   std::int64_t step = -1;
   std::int64_t channel = -1;
@@ -28,26 +31,37 @@ struct Record {
   std::array<char, 512> cause{};
 };
 
-bool has_failed(const Record& record) { return record.has_failed != 0; }
-
 template <std::size_t size>
 void put(std::array<char, size>& field, std::string_view text) {
   std::copy_n(text.begin(), std::min(text.size(), size - 1), field.begin());
 }
 
 Record record_of(const Meeting& meeting, const std::optional<Failure>& failure) {
-  const Meeting& place = failure && failure->place ? *failure->place : meeting;
   Record record;
-  record.step = place.step;
+  record.step = meeting.step;
   put(record.host, host_name());
-  put(record.layer, place.layer);
-  put(record.phase, place.phase);
-  if (failure) {
-    record.has_failed = 1;
-    record.code = static_cast<std::int32_t>(failure->code);
-    record.channel = failure->channel;
-    put(record.cause, failure->cause);
-  }
+  put(record.layer, meeting.layer);
+  put(record.phase, meeting.phase);
+  if (!failure) return record;
+  record.share = Share::own;
+  record.code = static_cast<std::int32_t>(failure->code);
+  record.channel = failure->channel;
+  put(record.cause, failure->cause);
+  return record;
+}
+
+// The record of an error that a smaller group agreed on.
+Record record_of(const Failure& failure) {
+  const ErrorOrigin& origin = *failure.origin;
+  Record record;
+  record.share = origin.is_here ? Share::own : Share::told;
+  record.code = static_cast<std::int32_t>(failure.code);
+  record.step = origin.step;
+  record.channel = origin.channel;
+  put(record.host, origin.host);
+  put(record.layer, origin.layer);
+  put(record.phase, origin.phase);
+  put(record.cause, origin.cause);
   return record;
 }
 
@@ -58,74 +72,89 @@ std::string place_of(const Record& record) {
   return place;
 }
 
-std::shared_ptr<ErrorOrigin> origin_of(const Record& record, std::size_t rank,
-                                       std::size_t num_ranks) {
-  auto origin = std::make_shared<ErrorOrigin>();
-  origin->rank = static_cast<int>(rank);
-  origin->num_ranks = static_cast<int>(num_ranks);
-  origin->host = record.host.data();
-  origin->layer = record.layer.data();
-  origin->phase = record.phase.data();
-  origin->step = record.step;
-  origin->channel = record.channel;
-  origin->cause = record.cause.data();
-  return origin;
+ErrorOrigin origin_of(const Record& record, std::size_t rank, const Communicator& group) {
+  return {.rank = static_cast<int>(rank),
+          .num_ranks = group.size(),
+          .is_here = static_cast<int>(rank) == group.rank(),
+          .host = record.host.data(),
+          .layer = record.layer.data(),
+          .phase = record.phase.data(),
+          .step = record.step,
+          .channel = record.channel,
+          .cause = record.cause.data()};
 }
 
-[[noreturn]] void throw_first_failure(std::span<const Record> records, std::size_t rank) {
+[[noreturn]] void throw_record(const Communicator& group, std::span<const Record> records,
+                               std::size_t rank) {
   const Record& record = records[rank];
-  auto origin = origin_of(record, rank, records.size());
-  const auto num_failed = std::ranges::count_if(records, has_failed);
+  auto origin = std::make_shared<ErrorOrigin>(origin_of(record, rank, group));
   std::string message =
       fmt::format("rank {} on {}: {}: {}", rank, origin->host, place_of(record), origin->cause);
+  const auto num_failed =
+      std::ranges::count_if(records, [](const Record& r) { return r.share == Share::own; });
   if (num_failed > 1) message += fmt::format(" ({} ranks failed)", num_failed);
   throw_error(static_cast<ErrorCode>(record.code), message, std::move(origin));
 }
 
 // Nobody failed, so the ranks disagree about where they are: the first two that differ are named.
-[[noreturn]] void throw_different_meetings(std::span<const Record> records) {
-  std::size_t other = 1;
-  while (other + 1 < records.size() && place_of(records[other]) == place_of(records[0])) ++other;
-  auto origin = origin_of(records[other], other, records.size());
+[[noreturn]] void throw_different_meetings(const Communicator& group,
+                                           std::span<const Record> records) {
+  const std::string first = place_of(records[0]);
+  const auto found =
+      std::ranges::find_if(records, [&](const Record& r) { return place_of(r) != first; });
+  if (found == records.end())
+    throw_error(ErrorCode::mismatch,
+                fmt::format("{}: the ranks do not agree, and none says what it failed at", first),
+                std::make_shared<ErrorOrigin>(origin_of(records[0], 0, group)));
+  const auto rank = static_cast<std::size_t>(found - records.begin());
+  auto origin = std::make_shared<ErrorOrigin>(origin_of(*found, rank, group));
   origin->cause = "ranks make different calls";
   throw_error(ErrorCode::mismatch,
               fmt::format("ranks make different calls: rank 0 is at {}; rank {} is at {}. Every "
                           "rank must call the same layers in the same order",
-                          place_of(records[0]), other, place_of(records[other])),
+                          first, rank, place_of(*found)),
               std::move(origin));
 }
 
 }  // namespace
 
-Failure current_failure(int num_ranks) {
+Failure current_failure() {
   try {
     throw;
   } catch (const Error& error) {
-    const ErrorOrigin* origin = error.origin();
+    if (error.is_agreed())
+      return {error.code(), error.what(), error.origin()->channel,
+              std::make_shared<const ErrorOrigin>(*error.origin())};
     if (error.code() == ErrorCode::communication) throw;
-    if (origin == nullptr) return {error.code(), error.what()};
-    if (origin->num_ranks >= num_ranks) throw;
-    // A smaller group agreed; a rank of its own keeps its place, others are in the text.
-    return {error.code(), origin->num_ranks == 1 ? origin->cause : error.what(), origin->channel,
-            Meeting{origin->layer, origin->phase, origin->step}};
+    return {error.code(), error.what(), -1};
   } catch (const std::bad_alloc&) {
-    return {ErrorCode::memory, "out of memory"};
+    return {ErrorCode::memory, "out of memory", -1};
   } catch (const std::exception& error) {
-    return {ErrorCode::foreign, error.what()};
+    return {ErrorCode::foreign, error.what(), -1};
   } catch (...) {
-    return {ErrorCode::foreign, "an exception that is not a std::exception"};
+    return {ErrorCode::foreign, "an exception that is not a std::exception", -1};
   }
+}
+
+void rethrow(const Failure& failure) { throw_error(failure.code, failure.cause, failure.origin); }
+
+void rethrow_if_known(const Communicator& group, const std::optional<Failure>& failure) {
+  if (failure && failure->origin && failure->num_informed() >= group.size()) rethrow(*failure);
 }
 
 void throw_agreed(const Communicator& group, const Meeting& meeting,
                   const std::optional<Failure>& failure) {
-  const Record local = record_of(meeting, failure);
+  const bool has_place = failure && failure->place;
+  const Record local = failure && failure->origin
+                           ? record_of(*failure)
+                           : record_of(has_place ? *failure->place : meeting, failure);
   std::vector<Record> records(static_cast<std::size_t>(group.size()));
-  allgather(group, std::as_bytes(std::span(&local, 1)),
-            std::as_writable_bytes(std::span(records)));
-  const auto guilty = std::ranges::find_if(records, has_failed);
-  if (guilty == records.end()) throw_different_meetings(records);
-  throw_first_failure(records, static_cast<std::size_t>(guilty - records.begin()));
+  allgather(group, std::as_bytes(std::span(&local, 1)), std::as_writable_bytes(std::span(records)));
+  for (const Share share : {Share::own, Share::told})
+    if (const auto guilty = std::ranges::find(records, share, &Record::share);
+        guilty != records.end())
+      throw_record(group, records, static_cast<std::size_t>(guilty - records.begin()));
+  throw_different_meetings(group, records);
 }
 
 }  // namespace lockstep

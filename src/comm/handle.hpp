@@ -18,6 +18,9 @@ struct Communicator::Handle {
   Traffic traffic;
 };
 
+/// The MPI communicator of a group with a handle. Throws StateError when MPI is not running.
+[[nodiscard]] MPI_Comm mpi_of(const Communicator& group);
+
 /// Throws CommunicationError naming `call` unless `code` is MPI_SUCCESS.
 void check_mpi(int code, const char* call);
 

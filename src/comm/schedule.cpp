@@ -5,27 +5,40 @@
 
 namespace lockstep {
 
-void Schedule::begin() {
-  done_when_.clear();
-  num_ranks_ = 1;
-  for (auto i = due_.begin(); i != due_.end(); ++i) {
-    const auto earlier = std::count(due_.begin(), i, *i);
-    done_when_.push_back((*i)->num_appointments() + earlier + 1);
-    num_ranks_ = std::max(num_ranks_, (*i)->group().size());
-  }
+void Schedule::add(Exchange& exchange) {
+  const auto earlier = std::ranges::count(due_, &exchange, &Appointment::exchange);
+  due_.push_back({&exchange, earlier + 1, 0});
 }
 
-void Schedule::tell(std::int64_t step, Failure failure) {
-  for (std::size_t i = 0; i < due_.size(); ++i) {
-    Exchange& exchange = *due_[i];
-    const bool has_listeners = exchange.group().size() > 1 || num_ranks_ == 1;
-    if (!has_listeners || exchange.num_appointments() >= done_when_[i]) continue;
-    // When only a part of the ranks has heard it, the failure goes on to the next merge.
-    if (auto heard = attempt(num_ranks_, [&] { exchange.merge(step, failure); }))
-      failure = std::move(*heard);
+void Schedule::begin() noexcept {
+  for (auto& [exchange, nth, done_when] : due_) done_when = exchange->num_appointments() + nth;
+}
+
+bool Schedule::is_pending(const Appointment& appointment) noexcept {
+  return appointment.exchange->num_appointments() < appointment.done_when;
+}
+
+std::optional<Failure> Schedule::missed_merge() const {
+  const auto is_missed = [](const Appointment& appointment) {
+    return is_pending(appointment) && !appointment.exchange->group().is_solo();
+  };
+  if (std::ranges::none_of(due_, is_missed)) return std::nullopt;
+  return Failure{ErrorCode::state, "the step ended without this merge, which every rank must make"};
+}
+
+void Schedule::fail(std::int64_t step, Failure failure) {
+  begin();
+  report(step, std::move(failure));
+}
+
+void Schedule::report(std::int64_t step, Failure failure) {
+  for (const Appointment& appointment : due_) {
+    Exchange& exchange = *appointment.exchange;
+    if (!is_pending(appointment) || exchange.group().size() <= failure.num_informed()) continue;
+    // Throws for all of the group; a larger one may still be waiting.
+    if (auto known = attempt([&] { exchange.merge(step, failure); })) failure = std::move(*known);
   }
-  // All merges took place, nobody listens any more: this rank is alone with its failure.
-  throw_error(failure.code, failure.cause);
+  rethrow(failure);
 }
 
 }  // namespace lockstep

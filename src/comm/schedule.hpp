@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -15,33 +16,42 @@ namespace lockstep {
 class Schedule {
  public:
   void clear() noexcept { due_.clear(); }
-  void add(Exchange& exchange) { due_.push_back(&exchange); }
+  void add(Exchange& exchange);
 
   /// Runs `body`, the step up to and including its last merge. When this rank fails in between, it
-  /// takes the failure to the merges that are due: there all ranks throw the same error. `place_of`
-  /// says where in the step this rank is. Collective.
+  /// takes the failure to the next merge that is due with ranks that do not know of it: there all
+  /// throw the same error. With nobody left to tell, this rank throws it alone. A body that ends
+  /// without a merge that is due is a failure too: StateError. Collective.
+  template <class Body>
+  void keep(std::int64_t step, Body&& body) {
+    keep(step, std::forward<Body>(body), [] { return std::nullopt; });
+  }
+  /// The same for a body that knows where it is: `place_of` gives the Meeting that an error names.
   template <class Body, class Place>
   void keep(std::int64_t step, Body&& body, Place&& place_of) {
     begin();
-    auto failure = attempt(num_ranks_, std::forward<Body>(body));
-    if (!failure) return;
-    if (!failure->place) failure->place = place_of();
-    tell(step, *failure);
+    auto failure = attempt(std::forward<Body>(body));
+    if (failure && !failure->place) failure->place = std::forward<Place>(place_of)();
+    if (!failure) failure = missed_merge();
+    if (failure) report(step, std::move(*failure));
   }
 
   /// Instead of keep(), for a rank that failed before the step. Collective, with keep() of others.
-  [[noreturn]] void fail(std::int64_t step, const Failure& failure) {
-    begin();
-    tell(step, failure);
-  }
+  [[noreturn]] void fail(std::int64_t step, Failure failure);
 
  private:
-  void begin();
-  [[noreturn]] void tell(std::int64_t step, Failure failure);
+  struct Appointment {
+    Exchange* exchange;
+    std::int64_t nth;        // of the exchange in this step, from 1
+    std::int64_t done_when;  // number of appointments of the exchange once this one took place
+  };
 
-  std::vector<Exchange*> due_;
-  std::vector<std::int64_t> done_when_;  // appointment count of due_[i] once it has taken place
-  int num_ranks_ = 1;                    // of the largest group
+  [[nodiscard]] static bool is_pending(const Appointment& appointment) noexcept;
+  void begin() noexcept;
+  [[nodiscard]] std::optional<Failure> missed_merge() const;
+  [[noreturn]] void report(std::int64_t step, Failure failure);
+
+  std::vector<Appointment> due_;
 };
 
 }  // namespace lockstep

@@ -152,7 +152,7 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
     std::ranges::fill(exchange.payload(), 0.0);
     record->add_sums(sums);
   };
-  exchange.merge(call.step, attempt(exchange.group().size(), take_sums));
+  exchange.merge(call.step, attempt(take_sums));
   compute_moments(sums, record->moments);
   if (is_far_anywhere(record->moments)) recenter(*record);
   normalize_by(record->moments, options_.epsilon, record->normalization);
@@ -216,7 +216,7 @@ void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
   const bool is_merged = record == nullptr ? uses_batch_statistics(Mode::training)
                                            : record->uses_batch_statistics;
   if (is_merged) {
-    exchange.merge(record == nullptr ? -1 : record->step, attempt(exchange.group().size(), take_sums));
+    exchange.merge(record == nullptr ? -1 : record->step, attempt(take_sums));
     differentiate(sums, record->moments.count, record->normalization, parts.factor,
                   parts.input_gradient);
   } else {
@@ -246,7 +246,7 @@ void BatchNormalization::commit(Tape& tape) noexcept {
 void BatchNormalization::fail(Pass pass, std::exception_ptr reason) {
   require_built();
   Exchange& exchange = pass == Pass::forward ? *parts_->forward : *parts_->backward;
-  exchange.merge(-1, attempt(exchange.group().size(), [&] { std::rethrow_exception(reason); }));
+  exchange.merge(-1, attempt([&] { std::rethrow_exception(reason); }));
   throw StateError("fail() needs an exception as its reason");
 }
 

@@ -31,7 +31,7 @@ Layer::Layer(Layer&&) noexcept = default;
 Layer& Layer::operator=(Layer&&) noexcept = default;
 
 void Layer::build(const Shape& input_shape, const Communicator& replicas) {
-  const auto failure = attempt(replicas.size(), [&] { create(input_shape, DType::float32, 0); });
+  const auto failure = attempt([&] { create(input_shape, DType::float32, 0); });
   const std::array properties{
       Property{"layer", fmt::format("{} '{}'", type(), name())},
       Property{"options", configuration()},

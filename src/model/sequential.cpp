@@ -23,12 +23,14 @@ struct Sequential::Stage {
 
 namespace {
 
-// Runs a part of one layer; the layer's name is put in front of what fails there.
+// Runs a part of one layer; the layer's name is put in front of what fails there. What a group of
+// ranks has agreed on names its layer already.
 template <class Body>
 void within(std::string_view place, const Layer& layer, Body&& body) {
-  if (const auto failure = attempt(std::forward<Body>(body)))
-    throw_error(failure->code,
-                fmt::format("layer '{}'{}: {}", layer.name(), place, failure->cause));
+  const auto failure = attempt(std::forward<Body>(body));
+  if (!failure) return;
+  if (failure->origin) rethrow(*failure);
+  throw_error(failure->code, fmt::format("layer '{}'{}: {}", layer.name(), place, failure->cause));
 }
 
 // What ranks compare of a layer. The number of values guards the broadcast against layers that do
@@ -226,7 +228,9 @@ const Tensor& Sequential::forward(const TensorView& input, const Call& call) {
   schedule_->clear();
   add_appointments(Pass::forward, *schedule_);
   has_record_ = false;
-  schedule_->keep(call.step, [&] { run(input, call); });
+  schedule_->keep(
+      call.step, [&] { run(input, call); },
+      [&] { return Meeting{fmt::format("model '{}'", name()), "forward", call.step}; });
   step_ = call.step;
   has_record_ = true;
   return stages_.back().output;
@@ -266,7 +270,7 @@ void Sequential::backward(const TensorView& output_gradient, Gradients gradients
                           const MutableTensorView& input_gradient) {
   schedule_->clear();
   if (is_built()) add_appointments(Pass::backward, *schedule_);
-  schedule_->keep(step_, [&] {
+  const auto differentiate = [&] {
     if (!has_record_)
       throw StateError(fmt::format(
           "model '{}' has no recorded call; call forward() in training mode before backward()",
@@ -284,6 +288,9 @@ void Sequential::backward(const TensorView& output_gradient, Gradients gradients
       });
       gradient = below;
     }
+  };
+  schedule_->keep(step_, differentiate, [&] {
+    return Meeting{fmt::format("model '{}'", name()), "backward", step_};
   });
 }
 

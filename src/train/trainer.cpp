@@ -67,7 +67,7 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   parts.prepare(data.input_shape().prepended(1));
   std::optional<Sampler> sampler;
   const auto failure =
-      attempt(parts.replicas().size(), [&] { sampler = sampler_of(data, options); });
+      attempt([&] { sampler = sampler_of(data, options); });
   agree(parts.replicas(), {"trainer", "fit", -1}, properties_of(data, options), failure);
 
   History history;
@@ -163,7 +163,7 @@ Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
       std::memcpy(rows.data(), outputs.data(), bytes_of(outputs));
     }
   };
-  const auto failure = attempt(replicas.size(), predict_shard);
+  const auto failure = attempt(predict_shard);
   const std::array properties{Property{"data", text_of(&data)}};
   agree(replicas, {"trainer", "predict", -1}, properties, failure);
 

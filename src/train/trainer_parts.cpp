@@ -27,7 +27,7 @@ void Trainer::Parts::prepare(const Shape& input_shape) {
   if (gradients) return;
   if (!model.is_built()) model.build(input_shape);
   const auto variables = model.variables();
-  const auto failure = attempt(replicas().size(), [&] { optimizer->prepare(variables); });
+  const auto failure = attempt([&] { optimizer->prepare(variables); });
   std::string metrics;
   for (const auto& metric : options.metrics) metrics += metric->name() + " ";
   const std::array properties{

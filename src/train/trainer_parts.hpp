@@ -106,7 +106,7 @@ const StepRecord& Trainer::Parts::train(Load&& load) {
 template <class Body>
 void Trainer::Parts::carry(std::string_view when, Body&& body) {
   if (carried) return;
-  carried = attempt(replicas().size(), std::forward<Body>(body));
+  carried = attempt(std::forward<Body>(body));
   if (carried && !carried->place)
     carried->place = Meeting{"trainer", std::string(when), num_steps};
 }

@@ -27,7 +27,8 @@ enum class ErrorCode : std::int32_t {
 /// Where a failure happened that all ranks of a group have agreed on.
 struct ErrorOrigin {
   int rank = 0;               ///< rank within the group of the layer or model
-  int num_ranks = 1;          ///< size of that group
+  int num_ranks = 1;          ///< size of that group: all of its ranks throw this error
+  bool is_here = false;       ///< true on the rank where it happened
   std::string host;           ///< name of its machine
   std::string layer;          ///< layer, or the part of the runtime that failed
   std::string phase;          ///< build, forward, backward, gradients, ...

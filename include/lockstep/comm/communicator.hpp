@@ -34,7 +34,8 @@ class LOCKSTEP_EXPORT Communicator {
   /// A second communicator of the same ranks. Collective.
   [[nodiscard]] Communicator dup() const;
 
-  /// One communicator per value of `color` (>= 0), ranks ordered by their rank here. Collective.
+  /// One communicator per value of `color`, ranks ordered by their rank here. Throws ArgumentError
+  /// on all ranks when a color is negative. Collective.
   [[nodiscard]] Communicator split(int color) const;
 
   [[nodiscard]] int rank() const noexcept { return rank_; }
