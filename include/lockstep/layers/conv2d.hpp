@@ -1,0 +1,74 @@
+// Two-dimensional convolution.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lockstep/base/export.hpp"
+#include "lockstep/base/tensor.hpp"
+#include "lockstep/layers/data_format.hpp"
+#include "lockstep/layers/layer.hpp"
+#include "lockstep/params/initializer.hpp"
+
+namespace lockstep {
+
+/// Options of a convolution; names and defaults are those of Keras.
+struct Conv2DOptions {
+  std::int64_t filters = 0;  ///< channels of the output, >= 1
+  Size2D kernel_size = {};
+  Size2D strides = {};
+  Padding padding = Padding::valid;
+  DataFormat data_format = DataFormat::nhwc;
+  bool use_bias = true;
+  Initializer kernel_initializer = glorot_uniform();
+  Initializer bias_initializer = Zeros{};
+  bool trainable = true;
+  std::optional<DType> dtype = std::nullopt;  ///< of inputs, outputs and variables
+  std::string name = {};
+  std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
+};
+
+/// output = sum over the window of input * kernel, plus bias. The kernel is not flipped: what
+/// neural networks call convolution is a cross-correlation. Zeros lie around the input where the
+/// padding is `same`. Products are summed in the layer's dtype, the bias' gradient in double.
+class LOCKSTEP_EXPORT Conv2D : public Layer {
+ public:
+  explicit Conv2D(Conv2DOptions options);
+
+  [[nodiscard]] const Conv2DOptions& options() const noexcept { return options_; }
+
+  /// [height, width, input channels, filters]. Throws StateError before create.
+  [[nodiscard]] Variable& kernel();
+  /// [filters]. Throws StateError before create and without a bias.
+  [[nodiscard]] Variable& bias();
+
+  [[nodiscard]] Shape output_shape(const Shape& input_shape) const override;
+  [[nodiscard]] std::string configuration() const override;
+  [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
+
+  /// Throws StateError before create or on another layer's tape, ArgumentError on views that do not
+  /// fit; then `output` is as it was.
+  void forward(const TensorView& input, const MutableTensorView& output, const Call& call) override;
+  /// Throws StateError on a tape that recorded nothing, otherwise as forward().
+  void backward(Tape& tape, const TensorView& output_gradient,
+                const MutableTensorView& input_gradient,
+                Gradients gradients = Gradients::overwrite) override;
+
+ protected:
+  void do_create(const Shape& input_shape) override;
+
+ private:
+  void add_bias_gradient(const TensorView& output_gradient, Gradients gradients);
+
+  Conv2DOptions options_;
+  Variable* kernel_ = nullptr;
+  Variable* bias_ = nullptr;
+  Tensor buffer_;                  // patches of some images
+  std::vector<double> bias_sums_;  // one per filter
+};
+
+}  // namespace lockstep
