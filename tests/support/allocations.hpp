@@ -1,0 +1,12 @@
+// Counts what the test program takes from the heap.
+
+#pragma once
+
+#include <cstdint>
+
+namespace lockstep::testing {
+
+/// Calls of operator new of any kind so far.
+std::int64_t num_allocations() noexcept;
+
+}  // namespace lockstep::testing
