@@ -1,0 +1,61 @@
+// The fully connected layer.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "lockstep/base/export.hpp"
+#include "lockstep/kernels/activation_function.hpp"
+#include "lockstep/layers/layer.hpp"
+#include "lockstep/params/initializer.hpp"
+
+namespace lockstep {
+
+/// Options of a fully connected layer; names and defaults are those of Keras.
+struct DenseOptions {
+  std::int64_t units = 0;  ///< outputs per sample or position, > 0; has no default
+  /// Applied last. leaky_relu has the slope default_negative_slope; Activation takes others.
+  ActivationFunction activation = ActivationFunction::linear;
+  bool use_bias = true;
+  Initializer kernel_initializer = glorot_uniform();
+  Initializer bias_initializer = Zeros{};
+  bool trainable = true;
+  std::optional<DType> dtype = std::nullopt;  ///< of inputs, outputs and variables
+  std::string name = {};
+  std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
+};
+
+/// output = activation(input kernel + bias), a product over the last axis: [samples, ..., inputs]
+/// becomes [samples, ..., units]. Variables: "kernel" [inputs, units] and, where it has one,
+/// "bias" [units]. Their gradients are local: sums over the samples of this rank.
+class LOCKSTEP_EXPORT Dense final : public Layer {
+ public:
+  explicit Dense(DenseOptions options = {});
+
+  [[nodiscard]] const DenseOptions& options() const noexcept { return options_; }
+
+  /// Throws ArgumentError for units below 1, and for inputs without a last axis of known extent
+  /// besides the batch axis.
+  [[nodiscard]] Shape output_shape(const Shape& input_shape) const override;
+  [[nodiscard]] std::string configuration() const override;
+  [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
+
+  /// The output must not be the memory of the input, nor a gradient that of the other.
+  void forward(const TensorView& input, const MutableTensorView& output, const Call& call) override;
+  void backward(Tape& tape, const TensorView& output_gradient,
+                const MutableTensorView& input_gradient,
+                Gradients gradients = Gradients::overwrite) override;
+
+ protected:
+  void do_create(const Shape& input_shape) override;
+
+ private:
+  DenseOptions options_;
+  Variable* kernel_ = nullptr;  // owned by Layer, where moves of the layer leave them
+  Variable* bias_ = nullptr;    // null without a bias
+};
+
+}  // namespace lockstep

@@ -1,0 +1,61 @@
+#include "lockstep/layers/activation.hpp"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <cmath>
+#include <utility>
+
+#include "base/visit_dtype.hpp"
+#include "kernels/activation.hpp"
+#include "layers/input_tape.hpp"
+#include "lockstep/base/error.hpp"
+
+namespace lockstep {
+
+Activation::Activation(ActivationOptions options)
+    : Layer({.type = "Activation",
+             .name = options.name,
+             .input_shape = options.input_shape,
+             .dtype = options.dtype}),
+      options_(std::move(options)) {}
+
+Shape Activation::output_shape(const Shape& input_shape) const { return input_shape; }
+
+std::string Activation::configuration() const {
+  return fmt::format("function {}, negative_slope {}", lockstep::name_of(options_.function),
+                     options_.negative_slope);
+}
+
+std::unique_ptr<Tape> Activation::make_tape() const {
+  return std::make_unique<InputTape<Activation>>();
+}
+
+void Activation::do_create(const Shape&) {
+  if (!(options_.negative_slope >= 0.0) || !std::isfinite(options_.negative_slope))
+    throw ArgumentError(fmt::format("layer '{}' needs a finite negative_slope >= 0, got {}", name(),
+                                    options_.negative_slope));
+}
+
+void Activation::forward(const TensorView& input, const MutableTensorView& output,
+                         const Call& call) {
+  check_call(input, output);
+  record_input(*this, call, input);
+  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+    activate<T>(options_.function, options_.negative_slope, input.values<T>().data(),
+                output.values<T>().data(), input.num_elements());
+  });
+}
+
+void Activation::backward(Tape& tape, const TensorView& output_gradient,
+                          const MutableTensorView& input_gradient, Gradients) {
+  const TensorView& input = recorded_input(*this, tape);
+  check_gradients(input.shape(), output_gradient, input_gradient);
+  if (input_gradient.is_null()) return;
+  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+    activation_gradient<T>(options_.function, options_.negative_slope, input.values<T>().data(),
+                           output_gradient.values<T>().data(), input_gradient.values<T>().data(),
+                           output_gradient.num_elements());
+  });
+}
+
+}  // namespace lockstep

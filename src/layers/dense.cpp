@@ -1,0 +1,138 @@
+#include "lockstep/layers/dense.hpp"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <utility>
+
+#include "base/visit_dtype.hpp"
+#include "kernels/activation.hpp"
+#include "kernels/product.hpp"
+#include "kernels/rows.hpp"
+#include "layers/input_tape.hpp"
+#include "lockstep/base/error.hpp"
+
+namespace lockstep {
+namespace {
+
+struct DenseTape final : InputTape<Dense> {
+  Tensor preactivation;  // input kernel + bias, where an activation follows
+  Tensor preactivation_gradient;
+};
+
+DenseTape& own_tape(const Dense& layer, Tape& tape) {
+  return static_cast<DenseTape&>(input_tape_of(layer, tape));
+}
+
+// All axes but the last as rows.
+template <class T>
+MatrixView<T> matrix_of(const TensorView& view) {
+  const std::int64_t columns = view.shape()[view.shape().rank() - 1];
+  return {view.values<T>().data(), view.num_elements() / columns, columns};
+}
+
+template <class T>
+MatrixView<T> transposed(MatrixView<T> matrix) {
+  matrix.is_transposed = !matrix.is_transposed;
+  return matrix;
+}
+
+}  // namespace
+
+Dense::Dense(DenseOptions options)
+    : Layer({.type = "Dense",
+             .name = options.name,
+             .input_shape = options.input_shape,
+             .dtype = options.dtype,
+             .trainable = options.trainable}),
+      options_(std::move(options)) {}
+
+Shape Dense::output_shape(const Shape& input_shape) const {
+  if (options_.units <= 0)
+    throw ArgumentError(fmt::format("layer '{}' needs units of at least 1, got {}; give .units",
+                                    name(), options_.units));
+  const int last = input_shape.rank() - 1;
+  if (last < 1 || input_shape[last] <= 0)
+    throw ArgumentError(
+        fmt::format("layer '{}' needs inputs [samples, ..., features] with a known number of "
+                    "features of at least 1, got {}",
+                    name(), to_string(input_shape)));
+  return input_shape.with(last, options_.units);
+}
+
+std::string Dense::configuration() const {
+  return fmt::format(
+      "units {}, activation {}, use_bias {}, kernel_initializer {}, bias_initializer {}, "
+      "trainable {}",
+      options_.units, lockstep::name_of(options_.activation), options_.use_bias,
+      to_string(options_.kernel_initializer), to_string(options_.bias_initializer), is_trainable());
+}
+
+std::unique_ptr<Tape> Dense::make_tape() const { return std::make_unique<DenseTape>(); }
+
+void Dense::do_create(const Shape& input_shape) {
+  const std::int64_t units = output_shape(input_shape)[input_shape.rank() - 1];
+  const std::int64_t inputs = input_shape[input_shape.rank() - 1];
+  kernel_ = &add_variable("kernel", {inputs, units}, options_.kernel_initializer,
+                          VariableRole::parameter);
+  bias_ = nullptr;
+  if (options_.use_bias)
+    bias_ = &add_variable("bias", {units}, options_.bias_initializer, VariableRole::parameter);
+}
+
+void Dense::forward(const TensorView& input, const MutableTensorView& output, const Call& call) {
+  check_call(input, output);
+  const bool is_linear = options_.activation == ActivationFunction::linear;
+  MutableTensorView preactivation = output;  // then activated in place
+  if (call.tape != nullptr) {
+    DenseTape& tape = own_tape(*this, *call.tape);
+    tape.input.reset();  // a call that is interrupted leaves no record
+    if (!is_linear) {
+      tape.preactivation.resize(output.shape(), dtype());
+      preactivation = tape.preactivation;
+    }
+  }
+  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+    T* const z = preactivation.values<T>().data();
+    product(matrix_of<T>(input), matrix_of<T>(kernel_->value()), z);
+    const MatrixView<T> rows = matrix_of<T>(preactivation);
+    if (bias_ != nullptr)
+      add_to_rows<T>(bias_->value().values<T>().data(), z, rows.rows, rows.columns);
+    if (!is_linear)
+      activate<T>(options_.activation, default_negative_slope, z, output.values<T>().data(),
+                  output.num_elements());
+  });
+  record_input(*this, call, input);
+}
+
+void Dense::backward(Tape& tape, const TensorView& output_gradient,
+                     const MutableTensorView& input_gradient, Gradients gradients) {
+  const TensorView& recorded = recorded_input(*this, tape);
+  check_gradients(recorded.shape(), output_gradient, input_gradient);
+  DenseTape& own = own_tape(*this, tape);
+  const bool is_linear = options_.activation == ActivationFunction::linear;
+  if (!is_linear && own.preactivation.shape() != output_gradient.shape())
+    throw StateError(
+        fmt::format("layer '{}' did not record this tape; use a tape of this layer", name()));
+  const Result mode = gradients == Gradients::overwrite ? Result::overwrite : Result::accumulate;
+  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+    const MatrixView<T> input = matrix_of<T>(recorded);
+    MatrixView<T> gradient = matrix_of<T>(output_gradient);
+    if (!is_linear) {
+      own.preactivation_gradient.resize(output_gradient.shape(), dtype());
+      T* const dz = own.preactivation_gradient.values<T>().data();
+      activation_gradient<T>(options_.activation, default_negative_slope,
+                             own.preactivation.values<T>().data(), gradient.data, dz,
+                             output_gradient.num_elements());
+      gradient.data = dz;
+    }
+    product(transposed(input), gradient, kernel_->grad().values<T>().data(), mode);
+    if (bias_ != nullptr)
+      sum_rows(gradient.data, gradient.rows, gradient.columns, bias_->grad().values<T>().data(),
+               mode);
+    if (!input_gradient.is_null())
+      product(gradient, transposed(matrix_of<T>(kernel_->value())),
+              input_gradient.values<T>().data());
+  });
+}
+
+}  // namespace lockstep

@@ -1,0 +1,218 @@
+#include "support/layers.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include "lockstep/base/error.hpp"
+#include "support/allocations.hpp"
+#include "support/catch.hpp"
+#include "support/close.hpp"
+#include "support/gradients.hpp"
+#include "support/mpi.hpp"
+
+namespace lockstep::testing {
+namespace {
+
+struct OtherTape final : Tape {};
+
+std::vector<Tensor> gradients_of(Layer& layer) {
+  std::vector<Tensor> result;
+  for (const Variable* variable : layer.variables())
+    result.push_back(Tensor::copy_of(variable->grad()));
+  return result;
+}
+
+double distance_of(const Tensor& a, const Tensor& b) {
+  return distance(a.values<double>(), b.values<double>());
+}
+
+bool are_near(const Tensor& a, const Tensor& b, double tolerance) {
+  return tolerance == 0.0 ? is_identical(a, b) : distance_of(a, b) <= tolerance;
+}
+
+void check_float32(const MakeLayer& make, const Tensor& input, Call call) {
+  const auto wide = make(DType::float64);
+  const auto narrow = make(DType::float32);
+  wide->build(input.shape());
+  narrow->build(input.shape());
+  const auto wide_variables = wide->variables();
+  for (std::size_t i = 0; i < wide_variables.size(); ++i)
+    narrow->variables()[i]->assign(wide_variables[i]->value());
+  const Tensor dy = random_tensor(wide->output_shape(input.shape()), 23);
+  const Tensor narrow_input = to_float32(input);
+
+  const auto tape = wide->make_tape();
+  const auto narrow_tape = narrow->make_tape();
+  call.tape = tape.get();
+  const Tensor y = output_of(*wide, input, call);
+  const Tensor dx = input_gradient_of(*wide, *tape, dy, input.shape());
+  call.tape = narrow_tape.get();
+  const Tensor narrow_y = output_of(*narrow, narrow_input, call);
+  const Tensor narrow_dx = input_gradient_of(*narrow, *narrow_tape, to_float32(dy), input.shape());
+  CHECK(distance(narrow_y.values<float>(), y.values<double>()) < 2e-6);
+  CHECK(distance(narrow_dx.values<float>(), dx.values<double>()) < 2e-6);
+  for (std::size_t i = 0; i < wide_variables.size(); ++i)
+    CHECK(distance(narrow->variables()[i]->grad().values<float>(),
+                   wide_variables[i]->grad().values<double>()) < 2e-6);
+}
+
+void check_gradient_modes(Layer& layer, const Tensor& input, const Call& call) {
+  const Tensor dy = random_tensor(layer.output_shape(input.shape()), 29);
+  (void)output_of(layer, input, call);
+  const Tensor dx = input_gradient_of(layer, *call.tape, dy, input.shape());
+  const std::vector<Tensor> once = gradients_of(layer);
+  CHECK(is_identical(input_gradient_of(layer, *call.tape, dy, input.shape()), dx));
+  for (std::size_t i = 0; i < once.size(); ++i)
+    CHECK(is_identical(gradients_of(layer)[i], once[i]));
+
+  layer.backward(*call.tape, dy, {}, Gradients::accumulate);
+  const std::vector<Tensor> twice = gradients_of(layer);
+  for (std::size_t i = 0; i < once.size(); ++i) {
+    Tensor doubled = once[i];
+    for (double& value : doubled.values<double>()) value *= 2.0;
+    CHECK(distance_of(twice[i], doubled) < 1e-14);
+  }
+  layer.backward(*call.tape, dy, {});
+  for (std::size_t i = 0; i < once.size(); ++i)
+    CHECK(is_identical(gradients_of(layer)[i], once[i]));
+}
+
+void check_empty_batch(Layer& layer, const Tensor& input, const Call& call) {
+  const Tensor none = rows_of(input, 0, 0);
+  const Tensor y = output_of(layer, none, call);
+  CHECK(y.num_elements() == 0);
+  const std::vector<Tensor> before = gradients_of(layer);
+  CHECK(
+      input_gradient_of(layer, *call.tape, y, none.shape(), Gradients::accumulate).num_elements() ==
+      0);
+  for (std::size_t i = 0; i < before.size(); ++i)
+    CHECK(is_identical(gradients_of(layer)[i], before[i]));
+  layer.backward(*call.tape, y, {});
+  for (const Tensor& gradient : gradients_of(layer))
+    CHECK(is_identical(gradient, Tensor(gradient.shape(), DType::float64)));
+}
+
+void check_allocations(Layer& layer, const Tensor& input, const Call& call) {
+  Tensor y(layer.output_shape(input.shape()), DType::float64);
+  const Tensor dy = random_tensor(y.shape(), 37);
+  Tensor dx(input.shape(), DType::float64);
+  const auto step = [&] {
+    layer.forward(input, y, call);
+    layer.backward(*call.tape, dy, dx);
+  };
+  step();
+  const std::int64_t before = num_allocations();
+  step();
+  CHECK(num_allocations() == before);
+}
+
+void check_refusals(Layer& layer, const Tensor& input, const Call& call) {
+  const Shape shape = input.shape();
+  const Shape output_shape = layer.output_shape(shape);
+  Tensor y(output_shape, DType::float64);
+  Tensor larger(output_shape.with(0, output_shape[0] + 1), DType::float64);
+  Tensor other(shape.with(shape.rank() - 1, shape[shape.rank() - 1] + 1), DType::float64);
+  Tensor narrow(output_shape, DType::float32);
+  CHECK_THROWS_AS(layer.forward(input, larger, call), ArgumentError);
+  CHECK_THROWS_AS(layer.forward(other, y, call), ArgumentError);
+  CHECK_THROWS_AS(layer.forward(input, narrow, call), ArgumentError);
+  CHECK_THROWS_AS(layer.forward(to_float32(input), y, call), ArgumentError);
+
+  const auto unused = layer.make_tape();
+  CHECK_THROWS_AS(layer.backward(*unused, y, {}), StateError);
+  OtherTape foreign;
+  CHECK_THROWS_AS(layer.backward(foreign, y, {}), StateError);
+  Call misdirected = call;
+  misdirected.tape = &foreign;
+  CHECK_THROWS_AS(layer.forward(input, y, misdirected), StateError);
+  CHECK(is_identical(y, Tensor(output_shape, DType::float64)));  // nothing was written
+
+  layer.forward(input, y, call);
+  CHECK_THROWS_AS(layer.backward(*call.tape, larger, {}), ArgumentError);
+  CHECK_THROWS_AS(layer.backward(*call.tape, narrow, {}), ArgumentError);
+  CHECK_THROWS_AS(layer.backward(*call.tape, y, other), ArgumentError);
+}
+
+}  // namespace
+
+Tensor output_of(Layer& layer, const Tensor& input, const Call& call) {
+  Tensor output(layer.output_shape(input.shape()), input.dtype());
+  layer.forward(input, output, call);
+  return output;
+}
+
+Tensor input_gradient_of(Layer& layer, Tape& tape, const Tensor& output_gradient,
+                         const Shape& shape, Gradients gradients) {
+  Tensor result(shape, output_gradient.dtype());
+  layer.backward(tape, output_gradient, result, gradients);
+  return result;
+}
+
+Tensor to_float32(const Tensor& tensor) {
+  Tensor result(tensor.shape(), DType::float32);
+  std::transform(tensor.values<double>().begin(), tensor.values<double>().end(),
+                 result.values<float>().begin(), [](double x) { return static_cast<float>(x); });
+  return result;
+}
+
+Tensor rows_of(const Tensor& tensor, std::int64_t first, std::int64_t count) {
+  return Tensor::copy_of(TensorView(tensor).rows(first, count));
+}
+
+bool is_identical(const Tensor& a, const Tensor& b) {
+  if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
+  const auto bytes = static_cast<std::size_t>(a.num_elements()) * size_of(a.dtype());
+  return bytes == 0 || std::memcmp(a.data(), b.data(), bytes) == 0;
+}
+
+void check_layer(const MakeLayer& make, const Tensor& input, const Call& call) {
+  check_float32(make, input, call);
+
+  const auto layer = make(DType::float64);
+  const auto tape = layer->make_tape();
+  Call taped = call;
+  taped.tape = tape.get();
+  Tensor y(layer->output_shape(input.shape()), DType::float64);
+  CHECK_THROWS_AS(layer->forward(input, y, taped), StateError);
+  layer->build(input.shape().with(0, 0));  // the number of samples is free
+  check_gradient_modes(*layer, input, taped);
+  check_empty_batch(*layer, input, taped);
+  check_gradient_modes(*layer, rows_of(input, 0, 1), taped);
+  check_gradient_modes(*layer, input, taped);
+  check_allocations(*layer, input, taped);
+  check_refusals(*layer, input, taped);
+}
+
+void check_cut_law(Layer& layer, const Tensor& input, double tolerance, const Call& call) {
+  const std::int64_t total = input.shape()[0];
+  std::vector<std::int64_t> samples(static_cast<std::size_t>(total));
+  std::iota(samples.begin(), samples.end(), 0);
+  const Tensor dy = random_tensor(layer.output_shape(input.shape()), 31);
+  const auto tape = layer.make_tape();
+  Call part = call;
+  part.tape = tape.get();
+  const Tensor y = output_of(layer, input, part);
+  const Tensor dx = input_gradient_of(layer, *tape, dy, input.shape());
+  const std::vector<Tensor> gradients = gradients_of(layer);
+
+  for (const int num_ranks : {1, 2, 3, 4})
+    for (const auto& cut : cuts_of(total, num_ranks)) {
+      for (int rank = 0; rank < num_ranks; ++rank) {
+        const std::int64_t first = first_of(cut, rank);
+        const std::int64_t count = cut[static_cast<std::size_t>(rank)];
+        part.samples = std::span(samples).subspan(static_cast<std::size_t>(first),
+                                                  static_cast<std::size_t>(count));
+        const Tensor x = rows_of(input, first, count);
+        CHECK(are_near(output_of(layer, x, part), rows_of(y, first, count), tolerance));
+        CHECK(are_near(input_gradient_of(layer, *tape, rows_of(dy, first, count), x.shape(),
+                                         rank == 0 ? Gradients::overwrite : Gradients::accumulate),
+                       rows_of(dx, first, count), tolerance));
+      }
+      for (std::size_t i = 0; i < gradients.size(); ++i)
+        CHECK(are_near(gradients_of(layer)[i], gradients[i], tolerance));
+    }
+}
+
+}  // namespace lockstep::testing
