@@ -40,8 +40,8 @@ ls::Sequential model_of(const TrainOptions& options, const ls::Shape& input_shap
       model.add(ls::Conv2D(convolution));
       add_normalized_relu(model, options);
     }
-    model.add(ls::MaxPool2D({}));
-    model.add(ls::Flatten({}));
+    model.add(ls::MaxPool2D());
+    model.add(ls::Flatten());
   }
   model.add(ls::Dense({.units = num_classes}));
   return model;

@@ -166,7 +166,7 @@ TEST_CASE("a failed step leaves no trace in later ones", "[train]") {
   const TrapData data;
   const auto state_after = [&](bool has_fault) {
     Sequential model = trapped_model();
-    Trainer trainer(model, Adam({}), TrapLoss{});
+    Trainer trainer(model, Adam(), TrapLoss{});
     Tensor x({4, 4}, DType::float64), targets(Shape{4}, DType::int64);
     data.read(std::vector<std::int64_t>{1, 2, 3, 4}, x, targets);
     for (int step = 0; step < 4; ++step) {
@@ -190,7 +190,7 @@ TEST_CASE("errors of a layer that is not synchronized reach all ranks", "[train]
   const int guilty = world.size() - 1;
   Sequential model({.dtype = DType::float64}, Strategy(Communicator::world()));
   model.add(BatchNormalization({.name = "plain"}));
-  Trainer trainer(model, Sgd({}), MeanSquaredError{});
+  Trainer trainer(model, Sgd(), MeanSquaredError{});
   Tensor x({2, 3}, DType::float64);
   const Tensor targets({2, 3}, DType::float64);
   trainer.step(x, targets);

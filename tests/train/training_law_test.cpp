@@ -38,11 +38,11 @@ Sequential cnn(const Strategy& strategy) {
   model.add(Conv2D({.filters = 4, .kernel_size = {3, 3}, .padding = Padding::same}));
   model.add(SyncBatchNormalization({.momentum = 0.9}));
   model.add(Activation({.function = ActivationFunction::relu}));
-  model.add(MaxPool2D({}));
+  model.add(MaxPool2D());
   model.add(Conv2D({.filters = 6, .kernel_size = {3, 3}, .padding = Padding::same}));
   model.add(SyncBatchNormalization({.momentum = 0.9}));
   model.add(Activation({.function = ActivationFunction::relu}));
-  model.add(Flatten({}));
+  model.add(Flatten());
   model.add(Dense({.units = 4}));
   return model;
 }
