@@ -1,7 +1,8 @@
 # Shows that check_floors finds what it is there for: in a small sound tree each wrong include in
 # turn must be reported.
 #
-#   cmake -D CHECK=check_floors -D README=src/README.md -D ROOT=scratch folder -P floors_can_fail.cmake
+#   cmake -D CHECK=check_floors -D README=src/README.md -D ROOT=scratch folder
+#         -P floors_can_fail.cmake
 include(${CMAKE_CURRENT_LIST_DIR}/../support/expect_failure.cmake)
 
 file(REMOVE_RECURSE ${ROOT})

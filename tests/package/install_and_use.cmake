@@ -2,7 +2,7 @@
 # pkg-config, and runs them on two ranks.
 #
 #   cmake -D BUILD=build tree -D EXAMPLES=folder -D WORK=scratch folder -D RUN=mpirun;-n;2
-#         -D CXX=compiler -P install_and_use.cmake
+#         -D CXX=compiler -D GENERATOR=Ninja -P install_and_use.cmake
 file(REMOVE_RECURSE ${WORK})
 set(prefix ${WORK}/prefix)
 
@@ -11,7 +11,7 @@ function(run)
 endfunction()
 
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix})
-run(${CMAKE_COMMAND} -S ${EXAMPLES} -B ${WORK}/examples
+run(${CMAKE_COMMAND} -G ${GENERATOR} -S ${EXAMPLES} -B ${WORK}/examples
   -D CMAKE_PREFIX_PATH=${prefix} -D CMAKE_CXX_COMPILER=${CXX} -D CMAKE_BUILD_TYPE=Release)
 run(${CMAKE_COMMAND} --build ${WORK}/examples)
 run(${RUN} ${WORK}/examples/train_in_scope)
