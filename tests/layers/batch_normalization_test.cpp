@@ -113,7 +113,7 @@ TEST_CASE("any axis of any rank gives what the same channels give last", "[layer
   CHECK(distance(y.values<double>(), expected.values<double>()) < 1e-14);
 }
 
-TEST_CASE("gradients are those of finite differences", "[layers]") {
+TEST_CASE("gradients of batch normalization are those of finite differences", "[layers]") {
   const double gamma = GENERATE(1.0, 0.0, -2.5);
   const bool is_frozen = GENERATE(false, true);
   const FrozenMode frozen_mode = GENERATE(FrozenMode::inference, FrozenMode::batch_statistics);
