@@ -5,20 +5,33 @@
 
 namespace lockstep {
 
-void Schedule::begin() {
-  done_when_.clear();
-  for (auto i = due_.begin(); i != due_.end(); ++i) {
-    const auto earlier = std::count(due_.begin(), i, *i);
-    done_when_.push_back((*i)->num_appointments() + earlier + 1);
-  }
+void Schedule::add(Exchange& exchange) {
+  const auto earlier = std::ranges::count(due_, &exchange, &Appointment::exchange);
+  due_.push_back({&exchange, earlier + 1, 0});
+}
+
+void Schedule::begin() noexcept {
+  for (auto& [exchange, nth, done_when] : due_) done_when = exchange->num_appointments() + nth;
+}
+
+bool Schedule::is_pending(const Appointment& appointment) noexcept {
+  return appointment.exchange->num_appointments() < appointment.done_when;
+}
+
+std::optional<Failure> Schedule::missed_merge() const {
+  const auto is_missed = [](const Appointment& appointment) {
+    return is_pending(appointment) && !appointment.exchange->group().is_solo();
+  };
+  if (std::ranges::none_of(due_, is_missed)) return std::nullopt;
+  return Failure{ErrorCode::state, "the step ended without this merge, which every rank must make"};
 }
 
 void Schedule::report(std::int64_t step, Failure failure) {
-  for (std::size_t i = 0; i < due_.size(); ++i) {
-    const bool is_pending = due_[i]->num_appointments() < done_when_[i];
-    if (!is_pending || due_[i]->group().size() <= failure.num_informed()) continue;
+  for (const Appointment& appointment : due_) {
+    Exchange& exchange = *appointment.exchange;
+    if (!is_pending(appointment) || exchange.group().size() <= failure.num_informed()) continue;
     // Throws for all of the group; a larger one may still be waiting.
-    if (auto known = attempt([&] { due_[i]->merge(step, failure); })) failure = std::move(*known);
+    if (auto known = attempt([&] { exchange.merge(step, failure); })) failure = std::move(*known);
   }
   rethrow(failure);
 }

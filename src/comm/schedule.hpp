@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -15,23 +16,33 @@ namespace lockstep {
 class Schedule {
  public:
   void clear() noexcept { due_.clear(); }
-  void add(Exchange& exchange) { due_.push_back(&exchange); }
+  void add(Exchange& exchange);
 
   /// Runs `body`, the step up to and including its last merge. When this rank fails in between, it
   /// takes the failure to the next merge that is due with ranks that do not know of it: there all
-  /// throw the same error. With nobody left to tell, this rank throws it alone. Collective.
+  /// throw the same error. With nobody left to tell, this rank throws it alone. A body that ends
+  /// without a merge that is due is a failure too: StateError. Collective.
   template <class Body>
   void keep(std::int64_t step, Body&& body) {
     begin();
-    if (auto failure = attempt(std::forward<Body>(body))) report(step, std::move(*failure));
+    auto failure = attempt(std::forward<Body>(body));
+    if (!failure) failure = missed_merge();
+    if (failure) report(step, std::move(*failure));
   }
 
  private:
-  void begin();
+  struct Appointment {
+    Exchange* exchange;
+    std::int64_t nth;        // of the exchange in this step, from 1
+    std::int64_t done_when;  // number of appointments of the exchange once this one took place
+  };
+
+  [[nodiscard]] static bool is_pending(const Appointment& appointment) noexcept;
+  void begin() noexcept;
+  [[nodiscard]] std::optional<Failure> missed_merge() const;
   [[noreturn]] void report(std::int64_t step, Failure failure);
 
-  std::vector<Exchange*> due_;
-  std::vector<std::int64_t> done_when_;  // appointment count of due_[i] once it has taken place
+  std::vector<Appointment> due_;
 };
 
 }  // namespace lockstep
