@@ -6,6 +6,7 @@ set(LOCKSTEP_MPI_TEST_ENVIRONMENT
   OMP_NUM_THREADS=1
   OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1  # containers run as root
   OMPI_MCA_rmaps_base_oversubscribe=true OMPI_MCA_hwloc_base_binding_policy=none
+  OMPI_MCA_mpi_yield_when_idle=1  # a waiting rank leaves its core to the others
   OMPI_MCA_plm_rsh_agent=   # one machine: no ssh needed
   OMPI_MCA_btl_vader_single_copy_mechanism=none  # containers often forbid it, with a warning
   PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe

@@ -18,8 +18,8 @@ struct Property {
 };
 
 /// Throws on all ranks alike when one of them failed, or when a property differs: MismatchError
-/// names the first such property, the ranks and their values. One MPI_Allreduce of a fixed size when
-/// all is well. Collective.
+/// names the first such property, the ranks and their values. When all is well this is one
+/// MPI_Allreduce of a fixed size. Collective.
 void agree(const Communicator& group, const Meeting& meeting, std::span<const Property> properties,
            const std::optional<Failure>& failure = std::nullopt);
 

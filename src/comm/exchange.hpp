@@ -34,8 +34,8 @@ class Exchange {
   /// without a message. `step` < 0 stands for the number of earlier appointments. Collective.
   void merge(std::int64_t step, const std::optional<Failure>& failure);
 
-  /// Further rounds of the same appointment, when the sums merged so far ask all ranks for them. The
-  /// others wait for a rank that fails between two rounds, and no schedule knows of these rounds: it
+  /// Further rounds of the same appointment, when the sums merged so far ask all ranks for them.
+  /// No schedule knows of these rounds, and the others wait in them: a rank that fails in between
   /// must go on to the next merge_again() with its failure. Collective.
   void merge_again(const std::optional<Failure>& failure = std::nullopt);
   void maximum(std::span<double> values);

@@ -56,9 +56,9 @@ class Communicator;
 /// meeting any more. Groups are nested: the larger of two holds the smaller.
 void rethrow_if_known(const Communicator& group, const std::optional<Failure>& failure);
 
-/// Tells every rank of `group` the failure of the lowest rank that has one of its own, and throws it
-/// everywhere. An error that a smaller group agreed on keeps the place where it happened. When no
-/// rank has a failure, the ranks stand at different meetings: MismatchError says which. One
+/// Tells every rank of `group` the failure of the lowest rank that has one of its own, and throws
+/// it everywhere. An error that a smaller group agreed on keeps the place where it happened. When
+/// no rank has a failure, the ranks stand at different meetings: MismatchError says which. One
 /// fixed-size message. Collective.
 [[noreturn]] void throw_agreed(const Communicator& group, const Meeting& meeting,
                                const std::optional<Failure>& failure);

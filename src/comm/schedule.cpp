@@ -38,6 +38,8 @@ void Schedule::report(std::int64_t step, Failure failure) {
     // Throws for all of the group; a larger one may still be waiting.
     if (auto known = attempt([&] { exchange.merge(step, failure); })) failure = std::move(*known);
   }
+  // Nobody is left to tell. A place makes it an error of this rank that outer meetings pass on.
+  if (!failure.origin && failure.place) throw_agreed(Communicator(), *failure.place, failure);
   rethrow(failure);
 }
 

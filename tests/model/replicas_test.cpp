@@ -212,7 +212,7 @@ TEST_CASE("layers merge over all ranks, in the order of their appointments") {
         outcome_of([&] { schedule.keep(-1, [] { throw StateError("giving up"); }); });
     REQUIRE_ON_ALL_RANKS(ranks(), failed.code == ErrorCode::state);
     const Census& first = pass == Pass::forward ? low : high;
-    REQUIRE_THAT(failed.message, Contains("'" + first.name() + "'"));
+    if (!ranks().is_solo()) REQUIRE_THAT(failed.message, Contains("'" + first.name() + "'"));
   }
 }
 
