@@ -24,8 +24,7 @@ class RandomKey {
   [[nodiscard]] constexpr RandomKey with(std::string_view text) const noexcept {
     // FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv
     std::uint64_t hash = 0xcbf29ce484222325ULL;
-    for (const char c : text)
-      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
     return with(hash);
   }
 

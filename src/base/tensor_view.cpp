@@ -50,8 +50,8 @@ void TensorView::check(const char* what) const {
 
 void TensorView::require_dtype(DType dtype) const {
   if (dtype_ != dtype)
-    throw ArgumentError(fmt::format("{} elements are asked of a tensor of {}", name_of(dtype),
-                                    name_of(dtype_)));
+    throw ArgumentError(
+        fmt::format("{} elements are asked of a tensor of {}", name_of(dtype), name_of(dtype_)));
 }
 
 TensorView TensorView::reshaped(const Shape& shape) const {

@@ -19,9 +19,12 @@ struct TypeTag {
 template <class Visitor>
 decltype(auto) visit_floating(DType dtype, Visitor&& visitor) {
   switch (dtype) {
-    case DType::float32: return std::forward<Visitor>(visitor)(TypeTag<float>{});
-    case DType::float64: return std::forward<Visitor>(visitor)(TypeTag<double>{});
-    default: break;
+    case DType::float32:
+      return std::forward<Visitor>(visitor)(TypeTag<float>{});
+    case DType::float64:
+      return std::forward<Visitor>(visitor)(TypeTag<double>{});
+    default:
+      break;
   }
   throw ArgumentError("a floating dtype is needed, got " + std::string(name_of(dtype)));
 }

@@ -28,9 +28,7 @@ Exchange::Exchange(const Communicator& group, std::string layer, std::string pha
       name_hash_(RandomKey(0).with(meeting_.layer).with(meeting_.phase).bits(0)),
       message_(num_words + length) {}
 
-std::span<double> Exchange::payload() noexcept {
-  return std::span(message_).subspan(num_words);
-}
+std::span<double> Exchange::payload() noexcept { return std::span(message_).subspan(num_words); }
 
 void Exchange::write_header(bool has_failed) noexcept {
   const std::uint64_t f = RandomKey(name_hash_).with(meeting_.step).with(round_).bits(0) % half;

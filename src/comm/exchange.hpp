@@ -56,7 +56,7 @@ class Exchange {
   Meeting meeting_;
   std::uint64_t name_hash_;
   std::int64_t num_appointments_ = 0;
-  std::int64_t round_ = 0;  // of the present appointment
+  std::int64_t round_ = 0;       // of the present appointment
   std::vector<double> message_;  // status words, then the payload
 };
 

@@ -26,7 +26,7 @@ struct Failure {
   std::string cause;
   std::int64_t channel = -1;
   std::shared_ptr<const ErrorOrigin> origin = nullptr;  ///< of an error that a group agreed on
-  std::optional<Meeting> place = std::nullopt;  ///< empty: where it is reported
+  std::optional<Meeting> place = std::nullopt;          ///< empty: where it is reported
 
   /// How many ranks throw it already: this one, or the group that agreed on it.
   [[nodiscard]] int num_informed() const noexcept { return origin ? origin->num_ranks : 1; }

@@ -70,8 +70,7 @@ void add_gradient_sums(const T* x, const T* dy, const Columns& columns, const do
     for (std::int64_t i = first; i < last; ++i) {
       const double gradient = static_cast<double>(dy[i]);
       run_sum += gradient;
-      run_normalized +=
-          gradient * ((static_cast<double>(x[i]) - center[c]) * scale[c] + shift[c]);
+      run_normalized += gradient * ((static_cast<double>(x[i]) - center[c]) * scale[c] + shift[c]);
     }
     sum[c] += run_sum;
     sum_normalized[c] += run_normalized;
@@ -88,14 +87,14 @@ void apply_input_gradient(const T* x, const T* dy, const Columns& columns, const
   });
 }
 
-#define LOCKSTEP_INSTANTIATE(T)                                                                   \
-  template void add_sums(const T*, const Columns&, const double*, double*, double*);              \
-  template void widen_range(const T*, const Columns&, double*, double*);                          \
-  template void apply_affine(const T*, const Columns&, const double*, const double*,              \
-                             const double*, T*);                                                  \
-  template void add_gradient_sums(const T*, const T*, const Columns&, const double*,              \
-                                  const double*, const double*, double*, double*);                \
-  template void apply_input_gradient(const T*, const T*, const Columns&, const double*,           \
+#define LOCKSTEP_INSTANTIATE(T)                                                         \
+  template void add_sums(const T*, const Columns&, const double*, double*, double*);    \
+  template void widen_range(const T*, const Columns&, double*, double*);                \
+  template void apply_affine(const T*, const Columns&, const double*, const double*,    \
+                             const double*, T*);                                        \
+  template void add_gradient_sums(const T*, const T*, const Columns&, const double*,    \
+                                  const double*, const double*, double*, double*);      \
+  template void apply_input_gradient(const T*, const T*, const Columns&, const double*, \
                                      const double*, const double*, const double*, T*)
 
 LOCKSTEP_INSTANTIATE(float);

@@ -83,8 +83,10 @@ void BatchNormalization::do_create(const Shape& input_shape) {
   const auto add = [&](const char* name, const Initializer& initializer, VariableRole role) {
     return &add_variable(name, Shape{num_channels}, initializer, role);
   };
-  if (options_.scale) parts->gamma = add("gamma", options_.gamma_initializer, VariableRole::parameter);
-  if (options_.center) parts->beta = add("beta", options_.beta_initializer, VariableRole::parameter);
+  if (options_.scale)
+    parts->gamma = add("gamma", options_.gamma_initializer, VariableRole::parameter);
+  if (options_.center)
+    parts->beta = add("beta", options_.beta_initializer, VariableRole::parameter);
   parts->moving_mean =
       add("moving_mean", options_.moving_mean_initializer, VariableRole::statistic);
   parts->moving_variance =
@@ -178,8 +180,8 @@ void BatchNormalization::recenter(Record& record) {
 
   for (std::size_t c = 0; c < parts.num_channels; ++c)
     if (is_far(record.moments, c))
-      record.normalization.center[c] = rounded_to(
-          dtype(), std::midpoint(parts.range[c], -parts.range[parts.num_channels + c]));
+      record.normalization.center[c] =
+          rounded_to(dtype(), std::midpoint(parts.range[c], -parts.range[parts.num_channels + c]));
   std::ranges::fill(exchange.payload(), 0.0);
   record.add_sums(sums_in(exchange.payload()));
   exchange.merge_again();
@@ -189,8 +191,9 @@ void BatchNormalization::recenter(Record& record) {
                            static_cast<std::int64_t>(*channel)});
 }
 
-BatchNormalization::Record& BatchNormalization::normalize_by_moving(
-    const TensorView& input, const MutableTensorView& output, const Call& call) {
+BatchNormalization::Record& BatchNormalization::normalize_by_moving(const TensorView& input,
+                                                                    const MutableTensorView& output,
+                                                                    const Call& call) {
   Record& record = prepare(input, output, call);
   read_as_double(parts_->moving_mean->value(), record.normalization.center);
   read_as_double(parts_->moving_variance->value(), parts_->values);
@@ -213,8 +216,8 @@ void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
   };
   const GradientSumsView sums = gradient_sums_in(exchange.payload());
   parts.read_parameters();
-  const bool is_merged = record == nullptr ? uses_batch_statistics(Mode::training)
-                                           : record->uses_batch_statistics;
+  const bool is_merged =
+      record == nullptr ? uses_batch_statistics(Mode::training) : record->uses_batch_statistics;
   if (is_merged) {
     exchange.merge(record == nullptr ? -1 : record->step, attempt(take_sums));
     differentiate(sums, record->moments.count, record->normalization, parts.factor,
@@ -225,8 +228,8 @@ void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
   }
   if (!input_gradient.is_null())
     record->write_input_gradient(output_gradient, parts.input_gradient, input_gradient);
-  const auto scope = is_merged && !exchange.group().is_solo() ? GradientScope::global
-                                                              : GradientScope::local;
+  const auto scope =
+      is_merged && !exchange.group().is_solo() ? GradientScope::global : GradientScope::local;
   if (parts.gamma != nullptr) parts.deliver(sums.normalized, *parts.gamma, gradients, scope);
   if (parts.beta != nullptr) parts.deliver(sums.output, *parts.beta, gradients, scope);
 }
@@ -271,10 +274,9 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   check_call(input, output);
   if (input.shape()[parts_->axis] != static_cast<std::int64_t>(parts_->num_channels))
     throw ArgumentError(fmt::format("expected {} channels along axis {}, got an input of shape {}",
-                                    parts_->num_channels, options_.axis,
-                                    to_string(input.shape())));
-  auto* tape = call.tape == nullptr ? &parts_->tape
-                                    : dynamic_cast<BatchNormalizationTape*>(call.tape);
+                                    parts_->num_channels, options_.axis, to_string(input.shape())));
+  auto* tape =
+      call.tape == nullptr ? &parts_->tape : dynamic_cast<BatchNormalizationTape*>(call.tape);
   if (tape == nullptr)
     throw ArgumentError("the tape was made for another type of layer; use make_tape()");
   Record& record = *tape->record_;
@@ -289,8 +291,8 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
 
 const BatchNormalization::Record* BatchNormalization::recorded(Tape& tape) const noexcept {
   const auto* own = dynamic_cast<const BatchNormalizationTape*>(&tape);
-  const bool is_usable = own != nullptr && own->record_->has_call &&
-                         own->record_->mean.size() == parts_->num_channels;
+  const bool is_usable =
+      own != nullptr && own->record_->has_call && own->record_->mean.size() == parts_->num_channels;
   return is_usable ? own->record_.get() : nullptr;
 }
 

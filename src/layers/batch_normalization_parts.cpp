@@ -31,8 +31,7 @@ void BatchNormalizationTape::Record::add_sums(const SumsView& sums) const noexce
 void BatchNormalizationTape::Record::take_range(std::span<double> range) const noexcept {
   std::ranges::fill(range, -std::numeric_limits<double>::infinity());
   visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
-    widen_range(input.values<T>().data(), columns, range.data(),
-                range.data() + columns.channels);
+    widen_range(input.values<T>().data(), columns, range.data(), range.data() + columns.channels);
   });
 }
 

@@ -19,12 +19,12 @@ struct BatchNormalizationTape::Record {
   TensorView input;
   Columns columns;
   std::int64_t step = -1;
-  bool has_call = false;  ///< of forward that succeeded
+  bool has_call = false;               ///< of forward that succeeded
   bool uses_batch_statistics = false;  ///< or the moving ones, as constants
   bool has_pending_shift = false;
   bool has_pending_averages = false;
-  Moments moments;           ///< of the batch
-  std::vector<double> mean;  ///< center + offset
+  Moments moments;              ///< of the batch
+  std::vector<double> mean;     ///< center + offset
   ChannelAffine normalization;  ///< x to xhat
 
   void resize(std::size_t num_channels);

@@ -32,11 +32,10 @@ Layer& Layer::operator=(Layer&&) noexcept = default;
 
 void Layer::build(const Shape& input_shape, const Communicator& replicas) {
   const auto failure = attempt([&] { create(input_shape, DType::float32, 0); });
-  const std::array properties{
-      Property{"layer", fmt::format("{} '{}'", type(), name())},
-      Property{"options", configuration()},
-      Property{"dtype", std::string(lockstep::name_of(dtype()))},
-      Property{"sample shape", to_string(sample_shape_of(input_shape))}};
+  const std::array properties{Property{"layer", fmt::format("{} '{}'", type(), name())},
+                              Property{"options", configuration()},
+                              Property{"dtype", std::string(lockstep::name_of(dtype()))},
+                              Property{"sample shape", to_string(sample_shape_of(input_shape))}};
   agree(replicas, {fmt::format("layer '{}'", name()), "build", -1}, properties, failure);
   connect(std::make_shared<const Communicator>(replicas.dup()));
 }
@@ -100,7 +99,8 @@ Variable& Layer::variable(std::string_view name) {
 }
 
 void Layer::rename(std::string name) {
-  if (is_created_) throw StateError(fmt::format("layer '{}' cannot be renamed once built", traits_.name));
+  if (is_created_)
+    throw StateError(fmt::format("layer '{}' cannot be renamed once built", traits_.name));
   traits_.name = std::move(name);
 }
 
@@ -114,12 +114,14 @@ Variable& Layer::add_variable(std::string_view name, const Shape& shape,
 }
 
 void Layer::check_call(const TensorView& input, const MutableTensorView& output) const {
-  if (!is_created_) throw StateError(fmt::format("layer '{}' is not built; call build() first", name()));
+  if (!is_created_)
+    throw StateError(fmt::format("layer '{}' is not built; call build() first", name()));
   input.check("the input");
   output.check("the output");
   if (input.shape() != with_samples_of(created_for_, input.shape()))
-    throw ArgumentError(fmt::format("expected an input of shape {} with any number of samples, got {}",
-                                    to_string(created_for_), to_string(input.shape())));
+    throw ArgumentError(
+        fmt::format("expected an input of shape {} with any number of samples, got {}",
+                    to_string(created_for_), to_string(input.shape())));
   if (input.dtype() != dtype() || output.dtype() != dtype())
     throw ArgumentError(fmt::format("expected {} tensors, got input {} and output {}",
                                     lockstep::name_of(dtype()), lockstep::name_of(input.dtype()),
@@ -133,9 +135,10 @@ void Layer::check_call(const TensorView& input, const MutableTensorView& output)
 void Layer::check_gradients(const Shape& input, const TensorView& output_gradient,
                             const MutableTensorView& input_gradient) const {
   if (!is_created_ || input != with_samples_of(created_for_, input))
-    throw StateError(fmt::format(
-        "layer '{}' did not record this tape, whose input had the shape {}; use a tape of this layer",
-        name(), to_string(input)));
+    throw StateError(
+        fmt::format("layer '{}' did not record this tape, whose input had the shape {}; use a tape "
+                    "of this layer",
+                    name(), to_string(input)));
   output_gradient.check("the output's gradient");
   if (output_gradient.dtype() != dtype() || output_gradient.shape() != output_shape(input))
     throw ArgumentError(fmt::format("expected an output gradient of {} {}, got {} {}",

@@ -230,7 +230,9 @@ const Tensor& Sequential::forward(const TensorView& input, const Call& call) {
   has_record_ = false;
   schedule_->keep(
       call.step, [&] { run(input, call); },
-      [&] { return Meeting{fmt::format("model '{}'", name()), "forward", call.step}; });
+      [&] {
+        return Meeting{fmt::format("model '{}'", name()), "forward", call.step};
+      });
   step_ = call.step;
   has_record_ = true;
   return stages_.back().output;

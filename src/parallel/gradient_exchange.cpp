@@ -23,8 +23,8 @@ std::size_t total_length(std::span<Variable* const> variables, std::size_t num_s
 
 }  // namespace
 
-GradientExchange::GradientExchange(const Communicator& group,
-                                   std::span<Variable* const> variables, std::size_t num_sums)
+GradientExchange::GradientExchange(const Communicator& group, std::span<Variable* const> variables,
+                                   std::size_t num_sums)
     : exchange_(group, "model", "gradients", total_length(variables, num_sums)),
       parameters_(parameters_among(variables)),
       num_sums_(num_sums) {}

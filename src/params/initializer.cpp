@@ -94,18 +94,24 @@ void require_finite(double value) {
 
 std::string_view name_of(Fan fan) {
   switch (fan) {
-    case Fan::in: return "in";
-    case Fan::out: return "out";
-    case Fan::average: return "average";
+    case Fan::in:
+      return "in";
+    case Fan::out:
+      return "out";
+    case Fan::average:
+      return "average";
   }
   return "unknown";
 }
 
 std::string_view name_of(Distribution distribution) {
   switch (distribution) {
-    case Distribution::truncated_normal: return "truncated_normal";
-    case Distribution::untruncated_normal: return "untruncated_normal";
-    case Distribution::uniform: return "uniform";
+    case Distribution::truncated_normal:
+      return "truncated_normal";
+    case Distribution::untruncated_normal:
+      return "untruncated_normal";
+    case Distribution::uniform:
+      return "uniform";
   }
   return "unknown";
 }

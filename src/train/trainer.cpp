@@ -66,8 +66,7 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   Parts& parts = *parts_;
   parts.prepare(data.input_shape().prepended(1));
   std::optional<Sampler> sampler;
-  const auto failure =
-      attempt([&] { sampler = sampler_of(data, options); });
+  const auto failure = attempt([&] { sampler = sampler_of(data, options); });
   agree(parts.replicas(), {"trainer", "fit", -1}, properties_of(data, options), failure);
 
   History history;
@@ -92,7 +91,8 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
   epoch.epoch = num_epochs;
   sampler.start_epoch(num_epochs);
   std::vector<double> sums(num_sums());
-  for (std::int64_t i = 0; i < sampler.num_batches() && num_steps < last_step && !is_stopping; ++i) {
+  for (std::int64_t i = 0; i < sampler.num_batches() && num_steps < last_step && !is_stopping;
+       ++i) {
     train([&] {
       const auto size = static_cast<std::int64_t>(sampler.batch(i).size());
       return read(data, sampler.batch(i, model.strategy().shard_of(size)));
@@ -126,7 +126,8 @@ Scores Trainer::Parts::evaluate(const Dataset& data, std::int64_t batch_size) {
   const std::span<double> sums = evaluation->payload();
   std::ranges::fill(sums, 0.0);
   carry("evaluation", [&] {
-    const Sampler sampler({.num_samples = data.num_samples(), .batch_size = batch_size, .shuffle = false});
+    const Sampler sampler(
+        {.num_samples = data.num_samples(), .batch_size = batch_size, .shuffle = false});
     for (std::int64_t i = 0; i < sampler.num_batches(); ++i) {
       const auto size = static_cast<std::int64_t>(sampler.batch(i).size());
       const Batch batch = read(data, sampler.batch(i, model.strategy().shard_of(size)));
@@ -152,8 +153,9 @@ Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
     std::iota(indices.begin(), indices.end(), shard.first);
     for (std::int64_t first = 0; first == 0 || first < shard.count; first += batch_size) {
       const std::int64_t count = std::min(batch_size, shard.count - first);
-      const Batch batch = parts.read(
-          data, std::span(indices).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
+      const Batch batch =
+          parts.read(data, std::span(indices).subspan(static_cast<std::size_t>(first),
+                                                      static_cast<std::size_t>(count)));
       const Tensor& outputs = parts.model.forward(batch.inputs, {.mode = Mode::inference});
       if (first == 0) {
         local = Tensor(outputs.shape().with(0, shard.count), outputs.dtype());

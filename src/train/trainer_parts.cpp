@@ -31,8 +31,7 @@ void Trainer::Parts::prepare(const Shape& input_shape) {
   std::string metrics;
   for (const auto& metric : options.metrics) metrics += metric->name() + " ";
   const std::array properties{
-      Property{"optimizer", optimizer->configuration()},
-      Property{"loss", loss->configuration()},
+      Property{"optimizer", optimizer->configuration()}, Property{"loss", loss->configuration()},
       Property{"metrics", metrics},
       Property{"averaging", options.averaging == Averaging::samples ? "samples" : "ranks"},
       Property{"seed", std::to_string(options.seed)}};

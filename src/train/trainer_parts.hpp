@@ -107,8 +107,7 @@ template <class Body>
 void Trainer::Parts::carry(std::string_view when, Body&& body) {
   if (carried) return;
   carried = attempt(std::forward<Body>(body));
-  if (carried && !carried->place)
-    carried->place = Meeting{"trainer", std::string(when), num_steps};
+  if (carried && !carried->place) carried->place = Meeting{"trainer", std::string(when), num_steps};
 }
 
 }  // namespace lockstep

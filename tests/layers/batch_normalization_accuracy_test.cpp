@@ -114,7 +114,8 @@ TEST_CASE("a constant channel has variance 0 exactly", "[layers]") {
   BatchNormalizationTape tape;
   for (int step = 0; step < 3; ++step) {
     layer.forward(x, y, {.mode = Mode::training, .tape = &tape});
-    for (const double variance : tape.batch_variance()) REQUIRE_ON_ALL_RANKS(world, variance == 0.0);
+    for (const double variance : tape.batch_variance())
+      REQUIRE_ON_ALL_RANKS(world, variance == 0.0);
     const bool is_beta =
         std::ranges::all_of(y.values<float>(), [](float value) { return value == 0.25F; });
     REQUIRE_ON_ALL_RANKS(world, is_beta);

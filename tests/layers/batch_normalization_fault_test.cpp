@@ -88,7 +88,8 @@ TEST_CASE("a bad batch on one rank is the same error on all", "[layers]") {
   f.require(forward(is_guilty ? with_nan : f.x), ErrorCode::non_finite, guilty, "channel 1");
 
   f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape, .commit = Commit::by_caller});
-  const auto backward = caught_in([&] { f.layer.backward(f.tape, is_guilty ? f.wrong : f.x, f.dx); });
+  const auto backward =
+      caught_in([&] { f.layer.backward(f.tape, is_guilty ? f.wrong : f.x, f.dx); });
   f.require(backward, ErrorCode::argument, guilty, "[4, 3]");
 
   BatchNormalizationTape unused;
@@ -134,7 +135,8 @@ TEST_CASE("layers that differ between ranks are refused when built", "[layers]")
   Fixture f;
   f.require(build({.epsilon = is_guilty ? 0.5 : 0.25}, {4, 2}), ErrorCode::mismatch, guilty, "0.5");
   f.require(build({}, {4, is_guilty ? 3 : 2}), ErrorCode::mismatch, guilty, "[3]");
-  f.require(build({.momentum = is_guilty ? 2.0 : 0.5}, {4, 2}), ErrorCode::argument, guilty, "momentum");
+  f.require(build({.momentum = is_guilty ? 2.0 : 0.5}, {4, 2}), ErrorCode::argument, guilty,
+            "momentum");
   const auto batch_axis = build({.axis = 0}, {4, 2});
   REQUIRE_ON_ALL_RANKS(world, batch_axis.code == ErrorCode::argument);
   // The extent of the batch axis is each rank's own.

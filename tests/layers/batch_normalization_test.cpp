@@ -48,8 +48,8 @@ TEST_CASE("a batch is normalized by its own mean and biased variance", "[layers]
   layer.forward(x, y, {.mode = Mode::training, .tape = &tape});
 
   const double rho = 1.0 / std::sqrt(4.5 + 0.25);
-  CHECK(distance(y.values<double>(),
-                 std::vector{-3 * rho, 0.0, 0.0, 0.0, 0.0, 0.0, 3 * rho, 0.0}) < 1e-15);
+  CHECK(distance(y.values<double>(), std::vector{-3 * rho, 0.0, 0.0, 0.0, 0.0, 0.0, 3 * rho, 0.0}) <
+        1e-15);
   CHECK(tape.batch_count() == 4.0);
   CHECK(distance(tape.batch_mean(), std::vector{3.0, 7.0}) < 1e-15);
   CHECK(distance(tape.batch_variance(), std::vector{4.5, 0.0}) < 1e-15);
@@ -94,7 +94,8 @@ TEST_CASE("any axis of any rank gives what the same channels give last", "[layer
   built({.axis = axis}, shape).forward(x, y, training);
 
   const Shape plain{outer * inner, channels};
-  Tensor x_last(plain, DType::float64), y_last(plain, DType::float64), expected(shape, DType::float64);
+  Tensor x_last(plain, DType::float64), y_last(plain, DType::float64),
+      expected(shape, DType::float64);
   const auto index = [&](std::int64_t o, std::int64_t c, std::int64_t i) {
     return static_cast<std::size_t>((o * channels + c) * inner + i);
   };
@@ -253,7 +254,8 @@ TEST_CASE("calls that do not fit say what was expected", "[layers]") {
   };
   using Catch::Matchers::Contains;
   CHECK_THAT(message_of(Tensor({4, 2}, DType::float64)), Contains("[4, 3]") && Contains("[4, 2]"));
-  CHECK_THAT(message_of(Tensor({4, 3}, DType::float32)), Contains("float64") && Contains("float32"));
+  CHECK_THAT(message_of(Tensor({4, 3}, DType::float32)),
+             Contains("float64") && Contains("float32"));
   CHECK_THAT(message_of(Tensor({5, 3}, DType::float64)), Contains("[5, 3]"));
   BatchNormalization unbuilt;
   CHECK_THROWS_AS(unbuilt.forward(y, y, training), StateError);
@@ -263,9 +265,9 @@ TEST_CASE("calls that do not fit say what was expected", "[layers]") {
 }
 
 TEST_CASE("NaN and infinity in a training batch are named and change nothing", "[layers]") {
-  const double bad = GENERATE(std::numeric_limits<double>::quiet_NaN(),
-                              std::numeric_limits<double>::infinity(),
-                              -std::numeric_limits<double>::infinity());
+  const double bad =
+      GENERATE(std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(),
+               -std::numeric_limits<double>::infinity());
   auto layer = built({.name = "bn"}, {2, 3});
   Tensor x = random_tensor({2, 3}, 1), y(x.shape(), DType::float64);
   x.values<double>()[4] = bad;

@@ -29,8 +29,8 @@ Tensor input_of(const Problem& problem, DType dtype, std::uint64_t seed) {
   Tensor result(problem.shape, dtype);
   for (std::size_t i = 0; i < noise.values<double>().size(); ++i) {
     const auto channel = static_cast<std::int64_t>(i) / columns.inner % columns.channels;
-    const double value = 1.7 * noise.values<double>()[i] +
-                         problem.mean * (channel % 2 == 0 ? 1.0 : -0.7);
+    const double value =
+        1.7 * noise.values<double>()[i] + problem.mean * (channel % 2 == 0 ? 1.0 : -0.7);
     if (dtype == DType::float32)
       result.values<float>()[i] = static_cast<float>(value);
     else

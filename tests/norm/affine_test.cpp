@@ -54,7 +54,8 @@ TEST_CASE("links are applied one after the other", "[norm]") {
 }
 
 TEST_CASE("an empty set and a constant without epsilon normalize to 0", "[norm]") {
-  ChannelAffine affine = normalization_by({.count = 0.0, .offset = {0, 0, 0}, .variance = {0, 0, 0}});
+  ChannelAffine affine =
+      normalization_by({.count = 0.0, .offset = {0, 0, 0}, .variance = {0, 0, 0}});
   for (std::size_t c = 0; c < 3; ++c) CHECK(value_at(affine, c, 5.0) == 0.0);
   CHECK(inverse_stddev(0.0, 0.0) == 0.0);
   CHECK(inverse_stddev(0.0, 0.25) == 2.0);

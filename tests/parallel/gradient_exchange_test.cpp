@@ -19,9 +19,8 @@ Variable parameter(const char* name, double gradient) {
 }
 
 bool has_gradient(const Variable& variable, double expected) {
-  return std::ranges::all_of(variable.grad().values<float>(), [&](float value) {
-    return value == static_cast<float>(expected);
-  });
+  return std::ranges::all_of(variable.grad().values<float>(),
+                             [&](float value) { return value == static_cast<float>(expected); });
 }
 
 }  // namespace

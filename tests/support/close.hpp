@@ -37,7 +37,8 @@ double channel_distance(std::span<const T> a, std::span<const T> b, const Column
     std::vector<T> a_channel, b_channel;
     for (std::int64_t outer = 0; outer < columns.outer; ++outer)
       for (std::int64_t inner = 0; inner < columns.inner; ++inner) {
-        const auto i = static_cast<std::size_t>((outer * columns.channels + channel) * columns.inner + inner);
+        const auto i =
+            static_cast<std::size_t>((outer * columns.channels + channel) * columns.inner + inner);
         a_channel.push_back(a[i]);
         b_channel.push_back(b[i]);
       }

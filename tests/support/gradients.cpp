@@ -58,8 +58,8 @@ double gradient_error(Layer& layer, const Tensor& input, Call call) {
   for (Variable* variable : layer.variables()) {
     if (!variable->is_trainable()) continue;
     const Tensor gradient = Tensor::copy_of(variable->grad());
-    worst = std::max(worst, deviation(variable->value().values<double>(),
-                                      gradient.values<double>(), loss));
+    worst = std::max(
+        worst, deviation(variable->value().values<double>(), gradient.values<double>(), loss));
   }
   return worst;
 }

@@ -53,8 +53,8 @@ int MPI_Allreduce(const void* send, void* receive, int count, MPI_Datatype type,
   return PMPI_Allreduce(send, receive, count, type, operation, communicator);
 }
 
-int MPI_Iallreduce(const void* send, void* receive, int count, MPI_Datatype type,
-                   MPI_Op operation, MPI_Comm communicator, MPI_Request* request) {
+int MPI_Iallreduce(const void* send, void* receive, int count, MPI_Datatype type, MPI_Op operation,
+                   MPI_Comm communicator, MPI_Request* request) {
   ++lockstep::testing::allreduces;
   ++lockstep::testing::collectives;
   return PMPI_Iallreduce(send, receive, count, type, operation, communicator, request);

@@ -37,9 +37,9 @@ std::int64_t num_collectives() noexcept;
 
 /// A REQUIRE that fails on all ranks when it fails on one: a rank that leaves a test case alone
 /// would let the others wait forever.
-#define REQUIRE_ON_ALL_RANKS(group, condition)                         \
-  do {                                                                 \
-    const bool holds_here = static_cast<bool>(condition);              \
-    CHECK(holds_here);                                                 \
-    REQUIRE(::lockstep::testing::all_ranks((group), holds_here));      \
+#define REQUIRE_ON_ALL_RANKS(group, condition)                    \
+  do {                                                            \
+    const bool holds_here = static_cast<bool>(condition);         \
+    CHECK(holds_here);                                            \
+    REQUIRE(::lockstep::testing::all_ranks((group), holds_here)); \
   } while (false)

@@ -110,7 +110,8 @@ TEST_CASE("averaging over ranks weighs ranks, averaging over samples weighs samp
   const auto gradient_of = [&](Averaging averaging) {
     Sequential model({.dtype = DType::float64}, Strategy(Communicator::world()));
     model.add(Dense({.units = 1, .use_bias = false, .kernel_initializer = Zeros{}}));
-    Trainer trainer(model, Sgd({.learning_rate = 1.0}), MeanSquaredError{}, {.averaging = averaging});
+    Trainer trainer(model, Sgd({.learning_rate = 1.0}), MeanSquaredError{},
+                    {.averaging = averaging});
     const std::int64_t count = world.rank() == 0 ? 1 : 2;
     Tensor x({count, 1}, DType::float64), t({count, 1}, DType::float64);
     std::ranges::fill(x.values<double>(), 1.0);
@@ -125,8 +126,8 @@ TEST_CASE("averaging over ranks weighs ranks, averaging over samples weighs samp
     by_ranks += -2.0 * (1.0 + rank) / world.size();
     num_samples += count;
   }
-  REQUIRE_ON_ALL_RANKS(world,
-                       std::abs(gradient_of(Averaging::samples) - by_samples / num_samples) < 1e-12);
+  REQUIRE_ON_ALL_RANKS(
+      world, std::abs(gradient_of(Averaging::samples) - by_samples / num_samples) < 1e-12);
   REQUIRE_ON_ALL_RANKS(world, std::abs(gradient_of(Averaging::ranks) - by_ranks) < 1e-12);
 }
 

@@ -121,13 +121,15 @@ TEST_CASE("a rank that throws anywhere in a run is named by all ranks", "[train]
   const Communicator world = Communicator::world();
   const int num_ranks = world.size();
   const int guilty = GENERATE_COPY(range(0, num_ranks));
-  const Where where = GENERATE(Where::before_forward, Where::between_forward, Where::after_forward,
-                               Where::loss, Where::backward, Where::data, Where::step_end,
-                               Where::epoch_end, Where::evaluation);
+  const Where where =
+      GENERATE(Where::before_forward, Where::between_forward, Where::after_forward, Where::loss,
+               Where::backward, Where::data, Where::step_end, Where::epoch_end, Where::evaluation);
   const TrapData data;
   Sequential model = trapped_model();
   Trainer trainer(model, Sgd({.learning_rate = 0.1, .momentum = 0.9}), TrapLoss{});
-  const FitOptions options{.epochs = 1, .batch_size = 12, .validation = &data,
+  const FitOptions options{.epochs = 1,
+                           .batch_size = 12,
+                           .validation = &data,
                            .callbacks = {std::make_shared<TrapCallback>()}};
   trainer.fit(data, options);
 
@@ -171,7 +173,8 @@ TEST_CASE("a failed step leaves no trace in later ones", "[train]") {
     data.read(std::vector<std::int64_t>{1, 2, 3, 4}, x, targets);
     for (int step = 0; step < 4; ++step) {
       if (has_fault && step == 2) {
-        for (const Where where : {Where::before_forward, Where::between_forward, Where::loss, Where::backward}) {
+        for (const Where where :
+             {Where::before_forward, Where::between_forward, Where::loss, Where::backward}) {
           armed_where = where;
           is_armed = world.rank() == world.size() - 1;
           REQUIRE_THROWS_AS(trainer.step(x, targets), ForeignError);

@@ -67,7 +67,8 @@ struct Outcome {
 template <class Model>
 Outcome outcome_of(Model&& model_of, const Dataset& data, const Strategy& strategy) {
   Sequential model = model_of(strategy);
-  Trainer trainer(model, Sgd({.learning_rate = 0.05, .momentum = 0.9, .nesterov = true, .clip_norm = 1.0}),
+  Trainer trainer(model,
+                  Sgd({.learning_rate = 0.05, .momentum = 0.9, .nesterov = true, .clip_norm = 1.0}),
                   SparseCategoricalCrossentropy{},
                   {.metrics = {std::make_shared<SparseCategoricalAccuracy>()}, .seed = 5});
   const auto losses = std::make_shared<Losses>();
@@ -79,12 +80,13 @@ Outcome outcome_of(Model&& model_of, const Dataset& data, const Strategy& strate
                                              .callbacks = {losses}});
   Outcome outcome{losses->values, {}, {}, trainer.predict(data, 7)};
   for (const EpochRecord& epoch : history.epochs) {
-    outcome.metrics.insert(outcome.metrics.end(), {epoch.training.loss, epoch.training.metrics[0],
-                                                   epoch.validation->loss,
-                                                   epoch.validation->metrics[0]});
+    outcome.metrics.insert(outcome.metrics.end(),
+                           {epoch.training.loss, epoch.training.metrics[0], epoch.validation->loss,
+                            epoch.validation->metrics[0]});
   }
   for (Variable* variable : model.variables())
-    for (const double value : variable->value().values<double>()) outcome.variables.push_back(value);
+    for (const double value : variable->value().values<double>())
+      outcome.variables.push_back(value);
   return outcome;
 }
 

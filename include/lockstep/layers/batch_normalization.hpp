@@ -125,8 +125,8 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   void require_built() const;
   [[nodiscard]] Record& prepare(const TensorView& input, const MutableTensorView& output,
                                 const Call& call);
-  [[nodiscard]] Record& normalize_by_batch(const TensorView& input,
-                                           const MutableTensorView& output, const Call& call);
+  [[nodiscard]] Record& normalize_by_batch(const TensorView& input, const MutableTensorView& output,
+                                           const Call& call);
   [[nodiscard]] Record& normalize_by_moving(const TensorView& input,
                                             const MutableTensorView& output, const Call& call);
   void recenter(Record& record);

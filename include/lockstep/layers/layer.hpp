@@ -13,9 +13,9 @@
 #include "lockstep/base/export.hpp"
 #include "lockstep/base/tensor_view.hpp"
 #include "lockstep/comm/communicator.hpp"
+#include "lockstep/parallel/strategy.hpp"
 #include "lockstep/params/initializer.hpp"
 #include "lockstep/params/variable.hpp"
-#include "lockstep/parallel/strategy.hpp"
 
 namespace lockstep {
 
@@ -42,10 +42,10 @@ class LOCKSTEP_EXPORT Tape {
 /// What a call of forward is about, besides its tensors.
 struct Call {
   Mode mode = Mode::inference;
-  Tape* tape = nullptr;               ///< needed for a later backward()
+  Tape* tape = nullptr;  ///< needed for a later backward()
   Commit commit = Commit::at_once;
-  std::int64_t step = -1;             ///< training step, for errors and random numbers
-  std::uint64_t seed = 0;             ///< of random numbers
+  std::int64_t step = -1;  ///< training step, for errors and random numbers
+  std::uint64_t seed = 0;  ///< of random numbers
   /// Global index of each local sample, for random numbers; empty: 0, 1, 2, ...
   std::span<const std::int64_t> samples = {};
 };
@@ -55,10 +55,10 @@ enum class Gradients : std::uint8_t { overwrite, accumulate };
 
 /// How a layer is named, stored and trained; every layer's options hold these.
 struct LayerTraits {
-  std::string type;                   ///< "Dense"
-  std::string name;                   ///< empty: a default name, made unique within a model
-  std::optional<Shape> input_shape;   ///< of one sample, for the first layer of a model
-  std::optional<DType> dtype;         ///< empty: the model's, float32 outside of one
+  std::string type;                  ///< "Dense"
+  std::string name;                  ///< empty: a default name, made unique within a model
+  std::optional<Shape> input_shape;  ///< of one sample, for the first layer of a model
+  std::optional<DType> dtype;        ///< empty: the model's, float32 outside of one
   bool trainable = true;
 };
 

@@ -36,7 +36,7 @@ struct TrainerOptions {
 
 struct FitOptions {
   std::int64_t epochs = 1;
-  std::int64_t batch_size = 32;  ///< of the global batch, over all ranks
+  std::int64_t batch_size = 32;                          ///< of the global batch, over all ranks
   std::optional<std::int64_t> max_steps = std::nullopt;  ///< of this call of fit
   bool shuffle = true;
   bool drop_remainder = false;  ///< leave out a last batch that is smaller than the others
