@@ -22,12 +22,6 @@ void for_each_group(const Convolution& convolution, Visit&& visit) {
     visit(first, std::min(size, convolution.num_images - first));
 }
 
-template <class T>
-MatrixView<T> transposed(MatrixView<T> matrix) {
-  matrix.is_transposed = !matrix.is_transposed;
-  return matrix;
-}
-
 // The matrix [rows, columns] of a group of images; it is stored transposed with channels first.
 template <class T>
 MatrixView<T> matrix_of(ChannelOrder order, const T* data, std::int64_t rows,

@@ -15,6 +15,12 @@ struct MatrixView {
   bool is_transposed = false;
 };
 
+template <class T>
+[[nodiscard]] MatrixView<T> transposed(MatrixView<T> matrix) noexcept {
+  matrix.is_transposed = !matrix.is_transposed;
+  return matrix;
+}
+
 /// What happens to the result that is there already.
 enum class Result : std::uint8_t { overwrite, accumulate };
 

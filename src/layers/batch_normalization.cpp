@@ -12,6 +12,7 @@
 #include "comm/schedule.hpp"
 #include "kernels/normalization.hpp"
 #include "layers/batch_normalization_parts.hpp"
+#include "layers/deliver.hpp"
 #include "stats/column_layout.hpp"
 
 namespace lockstep {
@@ -230,8 +231,8 @@ void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
     record->write_input_gradient(output_gradient, parts.input_gradient, input_gradient);
   const auto scope =
       is_merged && !exchange.group().is_solo() ? GradientScope::global : GradientScope::local;
-  if (parts.gamma != nullptr) parts.deliver(sums.normalized, *parts.gamma, gradients, scope);
-  if (parts.beta != nullptr) parts.deliver(sums.output, *parts.beta, gradients, scope);
+  if (parts.gamma != nullptr) deliver(sums.normalized, gradients, *parts.gamma, scope);
+  if (parts.beta != nullptr) deliver(sums.output, gradients, *parts.beta, scope);
 }
 
 void BatchNormalization::commit(Tape& tape) noexcept {

@@ -70,15 +70,6 @@ void BatchNormalization::Parts::read_parameters() noexcept {
   if (beta != nullptr) read_as_double(beta->value(), offset);
 }
 
-void BatchNormalization::Parts::deliver(std::span<const double> gradient, Variable& parameter,
-                                        Gradients gradients, GradientScope scope) noexcept {
-  std::ranges::fill(values, 0.0);
-  if (gradients == Gradients::accumulate) read_as_double(parameter.grad(), values);
-  std::ranges::transform(values, gradient, values.begin(), std::plus());
-  write_from_double(values, parameter.grad());
-  parameter.set_gradient_scope(scope);
-}
-
 void BatchNormalization::Parts::average(std::span<const double> batch, double momentum,
                                         Variable& statistic) noexcept {
   read_as_double(statistic.value(), values);

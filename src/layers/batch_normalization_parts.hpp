@@ -66,9 +66,6 @@ struct BatchNormalization::Parts {
   void resize();
   /// Reads gamma and beta into factor and offset.
   void read_parameters() noexcept;
-  /// Puts a gradient where optimizers look for it.
-  void deliver(std::span<const double> gradient, Variable& parameter, Gradients gradients,
-               GradientScope scope) noexcept;
   /// statistic <- statistic * momentum + batch * (1 - momentum).
   void average(std::span<const double> batch, double momentum, Variable& statistic) noexcept;
 };

@@ -7,6 +7,7 @@
 #include "base/visit_dtype.hpp"
 #include "kernels/channels.hpp"
 #include "kernels/convolution.hpp"
+#include "layers/deliver.hpp"
 #include "layers/input_tape.hpp"
 #include "layers/window.hpp"
 #include "lockstep/base/error.hpp"
@@ -136,10 +137,8 @@ void Conv2D::add_bias_gradient(const TensorView& output_gradient, Gradients grad
   visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
     add_channel_sums(columns_of(output_gradient.shape(), options_.data_format),
                      output_gradient.values<T>().data(), bias_sums_.data());
-    auto sum = bias_sums_.begin();
-    for (T& gradient : bias().grad().values<T>())
-      gradient = static_cast<T>((gradients == Gradients::overwrite ? 0.0 : gradient) + *sum++);
   });
+  deliver(bias_sums_, gradients, bias());
 }
 
 }  // namespace lockstep

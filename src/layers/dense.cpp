@@ -6,8 +6,9 @@
 
 #include "base/visit_dtype.hpp"
 #include "kernels/activation.hpp"
+#include "kernels/channels.hpp"
 #include "kernels/product.hpp"
-#include "kernels/rows.hpp"
+#include "layers/deliver.hpp"
 #include "layers/input_tape.hpp"
 #include "lockstep/base/error.hpp"
 
@@ -28,12 +29,6 @@ template <class T>
 MatrixView<T> matrix_of(const TensorView& view) {
   const std::int64_t columns = view.shape()[view.shape().rank() - 1];
   return {view.values<T>().data(), view.num_elements() / columns, columns};
-}
-
-template <class T>
-MatrixView<T> transposed(MatrixView<T> matrix) {
-  matrix.is_transposed = !matrix.is_transposed;
-  return matrix;
 }
 
 }  // namespace
@@ -96,7 +91,7 @@ void Dense::forward(const TensorView& input, const MutableTensorView& output, co
     product(matrix_of<T>(input), matrix_of<T>(kernel_->value()), z);
     const MatrixView<T> rows = matrix_of<T>(preactivation);
     if (bias_ != nullptr)
-      add_to_rows<T>(bias_->value().values<T>().data(), z, rows.rows, rows.columns);
+      add_to_channels(Columns{rows.rows, rows.columns, 1}, bias_->value().values<T>().data(), z);
     if (!is_linear)
       activate<T>(options_.activation, default_negative_slope, z, output.values<T>().data(),
                   output.num_elements());
@@ -126,9 +121,12 @@ void Dense::backward(Tape& tape, const TensorView& output_gradient,
       gradient.data = dz;
     }
     product(transposed(input), gradient, kernel_->grad().values<T>().data(), mode);
-    if (bias_ != nullptr)
-      sum_rows(gradient.data, gradient.rows, gradient.columns, bias_->grad().values<T>().data(),
-               mode);
+    if (bias_ != nullptr) {
+      bias_sums_.assign(static_cast<std::size_t>(gradient.columns), 0.0);
+      add_channel_sums(Columns{gradient.rows, gradient.columns, 1}, gradient.data,
+                       bias_sums_.data());
+      deliver(bias_sums_, gradients, *bias_);
+    }
     if (!input_gradient.is_null())
       product(gradient, transposed(matrix_of<T>(kernel_->value())),
               input_gradient.values<T>().data());

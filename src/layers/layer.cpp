@@ -31,7 +31,10 @@ Layer::Layer(Layer&&) noexcept = default;
 Layer& Layer::operator=(Layer&&) noexcept = default;
 
 void Layer::build(const Shape& input_shape, const Communicator& replicas) {
-  const auto failure = attempt([&] { create(input_shape, DType::float32, 0); });
+  const auto failure = attempt([&] {
+    if (!is_built()) created_for_.reset();  // of a call in which another rank failed
+    create(input_shape, DType::float32, 0);
+  });
   const std::array properties{Property{"layer", fmt::format("{} '{}'", type(), name())},
                               Property{"options", configuration()},
                               Property{"dtype", std::string(lockstep::name_of(dtype()))},
@@ -41,7 +44,7 @@ void Layer::build(const Shape& input_shape, const Communicator& replicas) {
 }
 
 void Layer::create(const Shape& input_shape, DType default_dtype, std::uint64_t seed) {
-  if (is_created_) throw StateError(fmt::format("layer '{}' is built already", name()));
+  if (created_for_ != nullptr) throw StateError(fmt::format("layer '{}' is built already", name()));
   if (input_shape.rank() == 0)
     throw ArgumentError("the input has no axis; a layer needs at least one");
   const DType dtype = traits_.dtype.value_or(default_dtype);
@@ -52,8 +55,7 @@ void Layer::create(const Shape& input_shape, DType default_dtype, std::uint64_t 
   seed_ = seed;
   variables_.clear();  // of an attempt that failed
   do_create(input_shape);
-  created_for_ = input_shape;
-  is_created_ = true;
+  created_for_ = std::make_unique<const Shape>(input_shape);
   apply_trainable();
 }
 
@@ -99,7 +101,7 @@ Variable& Layer::variable(std::string_view name) {
 }
 
 void Layer::rename(std::string name) {
-  if (is_created_)
+  if (created_for_ != nullptr)
     throw StateError(fmt::format("layer '{}' cannot be renamed once built", traits_.name));
   traits_.name = std::move(name);
 }
@@ -114,14 +116,14 @@ Variable& Layer::add_variable(std::string_view name, const Shape& shape,
 }
 
 void Layer::check_call(const TensorView& input, const MutableTensorView& output) const {
-  if (!is_created_)
+  if (created_for_ == nullptr)
     throw StateError(fmt::format("layer '{}' is not built; call build() first", name()));
   input.check("the input");
   output.check("the output");
-  if (input.shape() != with_samples_of(created_for_, input.shape()))
+  if (input.shape() != with_samples_of(*created_for_, input.shape()))
     throw ArgumentError(
         fmt::format("expected an input of shape {} with any number of samples, got {}",
-                    to_string(created_for_), to_string(input.shape())));
+                    to_string(*created_for_), to_string(input.shape())));
   if (input.dtype() != dtype() || output.dtype() != dtype())
     throw ArgumentError(fmt::format("expected {} tensors, got input {} and output {}",
                                     lockstep::name_of(dtype()), lockstep::name_of(input.dtype()),
@@ -134,7 +136,7 @@ void Layer::check_call(const TensorView& input, const MutableTensorView& output)
 
 void Layer::check_gradients(const Shape& input, const TensorView& output_gradient,
                             const MutableTensorView& input_gradient) const {
-  if (!is_created_ || input != with_samples_of(created_for_, input))
+  if (created_for_ == nullptr || input != with_samples_of(*created_for_, input))
     throw StateError(
         fmt::format("layer '{}' did not record this tape, whose input had the shape {}; use a tape "
                     "of this layer",

@@ -143,6 +143,19 @@ TEST_CASE("layers that differ between ranks are refused when built", "[layers]")
   REQUIRE_ON_ALL_RANKS(world, build({}, {world.rank(), 2}).message.empty());
 }
 
+TEST_CASE("a build that failed on one rank can be repeated", "[layers]") {
+  const Communicator world = Communicator::world();
+  if (world.is_solo()) return;
+  BatchNormalization layer({.synchronized = true});
+  const int guilty = world.size() - 1;
+  const Shape wrong{4, world.rank() == guilty ? 3 : 2};
+  const auto caught = caught_in([&] { layer.build(wrong, world); });
+  REQUIRE_ON_ALL_RANKS(world, caught.code == ErrorCode::mismatch);
+  REQUIRE_ON_ALL_RANKS(world, !layer.is_built());
+  layer.build({4, 2}, world);
+  REQUIRE_ON_ALL_RANKS(world, layer.is_built());
+}
+
 TEST_CASE("ranks that call different layers are told so", "[layers]") {
   Fixture f;
   if (f.world.is_solo()) return;

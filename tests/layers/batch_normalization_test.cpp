@@ -289,3 +289,13 @@ TEST_CASE("a variance beyond double is an error, not infinity", "[layers]") {
   Tensor y(Shape{2, 1}, DType::float64);
   CHECK_THROWS_AS(layer.forward(tensor_of({-1e300, 1e300}, {2, 1}), y, training), NonFiniteError);
 }
+
+TEST_CASE("a layer that was moved works, one that was moved from says that it cannot", "[layers]") {
+  auto source = built({}, {4, 3});
+  BatchNormalization layer = std::move(source);
+  const Tensor x = random_tensor({4, 3}, 1);
+  Tensor y(x.shape(), DType::float64);
+  layer.forward(x, y, training);
+  CHECK(values_of(layer.moving_mean()) != std::vector(3, 0.0));
+  CHECK_THROWS_AS(source.forward(x, y, training), StateError);  // NOLINT: that is the question
+}

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "lockstep/base/export.hpp"
 #include "lockstep/kernels/activation_function.hpp"
@@ -56,6 +57,7 @@ class LOCKSTEP_EXPORT Dense final : public Layer {
   DenseOptions options_;
   Variable* kernel_ = nullptr;  // owned by Layer, where moves of the layer leave them
   Variable* bias_ = nullptr;    // null without a bias
+  std::vector<double> bias_sums_;
 };
 
 }  // namespace lockstep

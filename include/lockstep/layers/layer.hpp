@@ -150,7 +150,7 @@ class LOCKSTEP_EXPORT Layer {
   /// The given initializer may use this seed.
   [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
   /// Input shape that the layer was created for.
-  [[nodiscard]] const Shape& created_for() const noexcept { return created_for_; }
+  [[nodiscard]] const Shape& created_for() const noexcept { return *created_for_; }
 
  private:
   void apply_trainable();
@@ -159,8 +159,7 @@ class LOCKSTEP_EXPORT Layer {
   bool has_default_name_;
   std::vector<std::unique_ptr<Variable>> variables_;
   std::shared_ptr<const Communicator> control_;  // null until built
-  Shape created_for_;
-  bool is_created_ = false;
+  std::unique_ptr<const Shape> created_for_;     // null until created, and after a move
   std::uint64_t seed_ = 0;
 };
 
