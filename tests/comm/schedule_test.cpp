@@ -243,6 +243,28 @@ TEST_CASE("schedule: what a rank alone or a part of them agreed on reaches all t
   REQUIRE_ON_ALL_RANKS(world, true);
 }
 
+TEST_CASE("schedule: a failure is told where others listen, not in a merge of this rank alone") {
+  const Communicator world = Communicator::world();
+  Exchange alone(Communicator(), "layer 'a'", "forward", 1);
+  Exchange in_all(world, "model", "gradients", 1);
+  Schedule schedule;
+  for (Exchange* exchange : {&alone, &in_all}) schedule.add(*exchange);
+  for (int guilty = 0; guilty < world.size(); ++guilty) {
+    const Caught caught = caught_from([&] {
+      schedule.keep(guilty, [&] {
+        if (world.rank() == guilty) throw DataError("no batch");
+        alone.merge(guilty, std::nullopt);
+        in_all.merge(guilty, std::nullopt);
+      });
+    });
+    REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::data));
+    if (world.is_solo()) continue;
+    REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
+    CHECK(caught.origin->layer == "model");
+    CHECK(caught.origin->rank == guilty);
+  }
+}
+
 TEST_CASE("schedule: cleared it knows of no merge") {
   const Communicator world = Communicator::world();
   Step step(world);
