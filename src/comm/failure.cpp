@@ -88,8 +88,9 @@ ErrorOrigin origin_of(const Record& record, std::size_t rank, const Communicator
                                std::size_t rank) {
   const Record& record = records[rank];
   auto origin = std::make_shared<ErrorOrigin>(origin_of(record, rank, group));
-  std::string message =
-      fmt::format("rank {} on {}: {}: {}", rank, origin->host, place_of(record), origin->cause);
+  // In a group of one the rank would say nothing, or something else than in the groups around it.
+  const std::string who = group.is_solo() ? "" : fmt::format("rank {} on {}: ", rank, origin->host);
+  std::string message = fmt::format("{}{}: {}", who, place_of(record), origin->cause);
   const auto num_failed =
       std::ranges::count_if(records, [](const Record& r) { return r.share == Share::own; });
   if (num_failed > 1) message += fmt::format(" ({} ranks failed)", num_failed);

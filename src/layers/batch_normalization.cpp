@@ -18,19 +18,20 @@
 namespace lockstep {
 namespace {
 
-std::optional<std::size_t> first_infinite(std::span<const double> values) {
-  const auto found = std::ranges::find_if_not(
-      values, [](double value) { return std::isfinite(value) || value == -HUGE_VAL; });
-  if (found == values.end()) return std::nullopt;
-  return static_cast<std::size_t>(found - values.begin());
-}
-
 // The failure of this rank when its own input was not finite; `range` is [2 * channels].
 std::optional<Failure> non_finite_input(std::span<const double> range) {
-  const auto found = first_infinite(range);
-  if (!found) return std::nullopt;
+  const auto found = std::ranges::find(range, HUGE_VAL);
+  if (found == range.end()) return std::nullopt;
+  const auto channel = static_cast<std::size_t>(found - range.begin()) % (range.size() / 2);
   return Failure{ErrorCode::non_finite, "the input holds NaN or infinity",
-                 static_cast<std::int64_t>(*found % (range.size() / 2))};
+                 static_cast<std::int64_t>(channel)};
+}
+
+std::optional<std::int64_t> first_unstorable(std::span<const double> values, DType dtype) {
+  const auto found = std::ranges::find_if_not(
+      values, [&](double value) { return std::isfinite(rounded_to(dtype, value)); });
+  if (found == values.end()) return std::nullopt;
+  return found - values.begin();
 }
 
 }  // namespace
@@ -41,18 +42,22 @@ BatchNormalizationTape::BatchNormalizationTape(BatchNormalizationTape&&) noexcep
 BatchNormalizationTape& BatchNormalizationTape::operator=(BatchNormalizationTape&&) noexcept =
     default;
 
+bool BatchNormalizationTape::describes_batch() const noexcept {
+  return record_ != nullptr && record_->has_call && record_->uses_batch_statistics;
+}
+
 std::span<const double> BatchNormalizationTape::batch_mean() const noexcept {
-  if (!record_->describes_batch()) return {};
+  if (!describes_batch()) return {};
   return record_->mean;
 }
 
 std::span<const double> BatchNormalizationTape::batch_variance() const noexcept {
-  if (!record_->describes_batch()) return {};
+  if (!describes_batch()) return {};
   return record_->moments.variance;
 }
 
 double BatchNormalizationTape::batch_count() const noexcept {
-  return record_->describes_batch() ? record_->moments.count : 0.0;
+  return describes_batch() ? record_->moments.count : 0.0;
 }
 
 BatchNormalization::BatchNormalization(BatchNormalizationOptions options)
@@ -128,9 +133,10 @@ std::string BatchNormalization::configuration() const {
 
 void BatchNormalization::forward(const TensorView& input, const MutableTensorView& output,
                                  const Call& call) {
-  require_built();
-  Record& record = uses_batch_statistics(call.mode) ? normalize_by_batch(input, output, call)
-                                                    : normalize_by_moving(input, output, call);
+  const bool merges = uses_batch_statistics(call.mode);
+  if (merges || parts_ == nullptr) require_built();
+  Record& record = merges ? normalize_by_batch(input, output, call)
+                          : normalize_by_moving(input, output, call);
   ChannelAffine& affine = parts_->output;
   affine = record.normalization;
   parts_->read_parameters();
@@ -158,6 +164,10 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
   exchange.merge(call.step, attempt(take_sums));
   compute_moments(sums, record->moments);
   if (is_far_anywhere(record->moments)) recenter(*record);
+  if (const auto channel = first_unstorable(record->moments.variance, dtype()))
+    exchange.raise(Failure{ErrorCode::non_finite,
+                           fmt::format("the variance of the input overflows {}", name_of(dtype())),
+                           *channel});
   normalize_by(record->moments, options_.epsilon, record->normalization);
   for (std::size_t c = 0; c < parts_->num_channels; ++c)
     record->mean[c] = record->normalization.center[c] + record->moments.offset[c];
@@ -177,7 +187,7 @@ void BatchNormalization::recenter(Record& record) {
   record.take_range(parts.local_range);
   parts.range = parts.local_range;
   exchange.maximum(parts.range);
-  if (first_infinite(parts.range)) exchange.raise(non_finite_input(parts.local_range));
+  if (non_finite_input(parts.range)) exchange.raise(non_finite_input(parts.local_range));
 
   for (std::size_t c = 0; c < parts.num_channels; ++c)
     if (is_far(record.moments, c))
@@ -187,9 +197,6 @@ void BatchNormalization::recenter(Record& record) {
   record.add_sums(sums_in(exchange.payload()));
   exchange.merge_again();
   compute_moments(sums_in(exchange.payload()), record.moments);
-  if (const auto channel = first_infinite(record.moments.variance))
-    exchange.raise(Failure{ErrorCode::non_finite, "the variance of the input overflows",
-                           static_cast<std::int64_t>(*channel)});
 }
 
 BatchNormalization::Record& BatchNormalization::normalize_by_moving(const TensorView& input,
@@ -236,22 +243,24 @@ void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
 }
 
 void BatchNormalization::commit(Tape& tape) noexcept {
-  auto* own = dynamic_cast<BatchNormalizationTape*>(&tape);
-  if (own == nullptr) return;
-  Record& record = *own->record_;
-  if (std::exchange(record.has_pending_averages, false)) {
-    parts_->average(record.mean, options_.momentum, *parts_->moving_mean);
-    parts_->average(record.moments.variance, options_.momentum, *parts_->moving_variance);
+  Record* record = recorded(tape);
+  if (record == nullptr) return;
+  if (std::exchange(record->has_pending_averages, false)) {
+    parts_->average(record->mean, options_.momentum, *parts_->moving_mean);
+    parts_->average(record->moments.variance, options_.momentum, *parts_->moving_variance);
   }
-  if (std::exchange(record.has_pending_shift, false))
-    write_from_double(record.mean, parts_->shift->value());
+  if (std::exchange(record->has_pending_shift, false))
+    write_from_double(record->mean, parts_->shift->value());
 }
 
 void BatchNormalization::fail(Pass pass, std::exception_ptr reason) {
   require_built();
+  if (reason == nullptr)
+    reason = std::make_exception_ptr(StateError("fail() was given no exception as its reason"));
+  if (!uses_batch_statistics(Mode::training)) std::rethrow_exception(reason);
   Exchange& exchange = pass == Pass::forward ? *parts_->forward : *parts_->backward;
   exchange.merge(-1, attempt([&] { std::rethrow_exception(reason); }));
-  throw StateError("fail() needs an exception as its reason");
+  throw StateError("the ranks went on without the failure of this one");
 }
 
 void BatchNormalization::add_appointments(Pass pass, Schedule& schedule) {
@@ -269,20 +278,18 @@ void BatchNormalization::require_built() const {
     throw StateError(fmt::format("layer '{}' is not built; call build() on all ranks", name()));
 }
 
+// Forgets what the tape held before anything can fail: ranks must not differ in what they recorded.
 BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
                                                         const MutableTensorView& output,
                                                         const Call& call) {
+  Record& record = parts_->record_of(call);
+  record.has_call = record.has_pending_shift = record.has_pending_averages = false;
   check_call(input, output);
   if (input.shape()[parts_->axis] != static_cast<std::int64_t>(parts_->num_channels))
     throw ArgumentError(fmt::format("expected {} channels along axis {}, got an input of shape {}",
                                     parts_->num_channels, options_.axis, to_string(input.shape())));
-  auto* tape =
-      call.tape == nullptr ? &parts_->tape : dynamic_cast<BatchNormalizationTape*>(call.tape);
-  if (tape == nullptr)
-    throw ArgumentError("the tape was made for another type of layer; use make_tape()");
-  Record& record = *tape->record_;
-  record.has_call = record.has_pending_shift = record.has_pending_averages = false;
   record.resize(parts_->num_channels);
+  record.owner = parts_.get();
   record.input = input;
   record.columns = columns_of(input.shape(), parts_->axis);
   record.step = call.step;
@@ -290,10 +297,10 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   return record;
 }
 
-const BatchNormalization::Record* BatchNormalization::recorded(Tape& tape) const noexcept {
-  const auto* own = dynamic_cast<const BatchNormalizationTape*>(&tape);
-  const bool is_usable =
-      own != nullptr && own->record_->has_call && own->record_->mean.size() == parts_->num_channels;
+BatchNormalization::Record* BatchNormalization::recorded(Tape& tape) const noexcept {
+  auto* own = dynamic_cast<BatchNormalizationTape*>(&tape);
+  const bool is_usable = own != nullptr && own->record_ != nullptr && own->record_->has_call &&
+                         own->record_->owner == parts_.get();
   return is_usable ? own->record_.get() : nullptr;
 }
 

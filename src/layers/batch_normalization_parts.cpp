@@ -65,6 +65,16 @@ void BatchNormalization::Parts::resize() {
   input_gradient.resize(num_channels);
 }
 
+BatchNormalizationTape::Record& BatchNormalization::Parts::record_of(const Call& call) {
+  if (call.tape == nullptr && call.mode == Mode::training && call.commit == Commit::by_caller)
+    throw ArgumentError("a training call that the caller commits needs a tape");
+  auto* own = call.tape == nullptr ? &tape : dynamic_cast<BatchNormalizationTape*>(call.tape);
+  if (own == nullptr)
+    throw ArgumentError("the tape was made for another type of layer; use make_tape()");
+  if (own->record_ == nullptr) own->record_ = std::make_unique<BatchNormalizationTape::Record>();
+  return *own->record_;
+}
+
 void BatchNormalization::Parts::read_parameters() noexcept {
   if (gamma != nullptr) read_as_double(gamma->value(), factor);
   if (beta != nullptr) read_as_double(beta->value(), offset);

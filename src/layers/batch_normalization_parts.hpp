@@ -16,6 +16,7 @@ namespace lockstep {
 
 /// One training call: what backward needs, and what is pending until commit.
 struct BatchNormalizationTape::Record {
+  const void* owner = nullptr;  ///< the layer, by its Parts
   TensorView input;
   Columns columns;
   std::int64_t step = -1;
@@ -28,8 +29,6 @@ struct BatchNormalizationTape::Record {
   ChannelAffine normalization;  ///< x to xhat
 
   void resize(std::size_t num_channels);
-
-  [[nodiscard]] bool describes_batch() const noexcept { return has_call && uses_batch_statistics; }
 
   /// Adds the sums of the local input about the center to `sums`.
   void add_sums(const SumsView& sums) const noexcept;
@@ -64,6 +63,8 @@ struct BatchNormalization::Parts {
   BatchNormalizationTape tape;  ///< of calls that bring none
 
   void resize();
+  /// Where the call is recorded. Throws ArgumentError when its tape is of no use.
+  [[nodiscard]] BatchNormalizationTape::Record& record_of(const Call& call);
   /// Reads gamma and beta into factor and offset.
   void read_parameters() noexcept;
   /// statistic <- statistic * momentum + batch * (1 - momentum).

@@ -19,6 +19,7 @@ struct DropoutTape final : InputTape<Dropout> {
   Mode mode = Mode::inference;
   RandomKey key{0};
   std::vector<std::int64_t> samples;  // as in Call
+  bool is_pending = false;  // a call that commit() counts
 };
 
 DropoutTape& own_tape(const Dropout& layer, Tape& tape) {
@@ -85,14 +86,28 @@ void Dropout::forward(const TensorView& input, const MutableTensorView& output, 
     tape.samples.assign(call.samples.begin(), call.samples.end());
     tape.mode = call.mode;
     tape.key = key;
+    tape.is_pending = false;
   }
   if (call.mode == Mode::training) {
     apply_mask(key, options_.rate, call.samples, input, output);
-    if (call.step < 0) ++num_calls_without_step_;
+    if (call.step < 0) count_call(call);
   } else {
     copy_elements(input, output);
   }
   record_input(*this, call, input);
+}
+
+// The next call without a step needs another mask, once this one counts.
+void Dropout::count_call(const Call& call) {
+  if (call.commit == Commit::at_once || call.tape == nullptr)
+    ++num_calls_without_step_;
+  else
+    own_tape(*this, *call.tape).is_pending = true;
+}
+
+void Dropout::commit(Tape& tape) noexcept {
+  auto* own = dynamic_cast<DropoutTape*>(&tape);
+  if (own != nullptr && std::exchange(own->is_pending, false)) ++num_calls_without_step_;
 }
 
 void Dropout::backward(Tape& tape, const TensorView& output_gradient,

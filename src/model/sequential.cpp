@@ -21,6 +21,11 @@ struct Sequential::Stage {
   Tensor output;               // in training mode
 };
 
+struct Sequential::Schedules {
+  Schedule forward;
+  Schedule backward;  // of the recorded call
+};
+
 namespace {
 
 // Runs a part of one layer; the layer's name is put in front of what fails there. What a group of
@@ -54,7 +59,7 @@ std::span<std::byte> bytes_of(const MutableTensorView& values) {
 Sequential::Sequential(SequentialOptions options, Strategy strategy)
     : options_(std::move(options)),
       strategy_(std::move(strategy)),
-      schedule_(std::make_unique<Schedule>()) {}
+      schedules_(std::make_unique<Schedules>()) {}
 
 Sequential::Sequential(Strategy strategy) : Sequential(SequentialOptions{}, std::move(strategy)) {}
 
@@ -225,16 +230,20 @@ const Tensor& Sequential::forward(const TensorView& input, const Call& call) {
   if (call.mode == Mode::inference) return infer(input, call);
   if (!is_built())
     throw StateError(fmt::format("model '{}' is not built; call build() before training", name()));
-  schedule_->clear();
-  add_appointments(Pass::forward, *schedule_);
+  // Those of backward follow from what the layers are now, as their tapes do.
+  schedules_->forward.clear();
+  schedules_->backward.clear();
+  add_appointments(Pass::forward, schedules_->forward);
+  add_appointments(Pass::backward, schedules_->backward);
   has_record_ = false;
-  schedule_->keep(
+  schedules_->forward.keep(
       call.step, [&] { run(input, call); },
       [&] {
         return Meeting{fmt::format("model '{}'", name()), "forward", call.step};
       });
   step_ = call.step;
   has_record_ = true;
+  if (call.commit == Commit::at_once) commit();
   return stages_.back().output;
 }
 
@@ -245,6 +254,7 @@ void Sequential::run(const TensorView& input, const Call& call) {
       stage.output.resize(stage.layer->output_shape(activation.shape()), stage.layer->dtype());
       Call own = call;
       own.tape = stage.tape.get();
+      own.commit = Commit::by_caller;  // a later layer may fail
       stage.layer->forward(activation, stage.output, own);
     });
     activation = stage.output;
@@ -270,8 +280,8 @@ const Tensor& Sequential::infer(const TensorView& input, const Call& call) {
 
 void Sequential::backward(const TensorView& output_gradient, Gradients gradients,
                           const MutableTensorView& input_gradient) {
-  schedule_->clear();
-  if (is_built()) add_appointments(Pass::backward, *schedule_);
+  if (!is_built())
+    throw StateError(fmt::format("model '{}' is not built; call build() before training", name()));
   const auto differentiate = [&] {
     if (!has_record_)
       throw StateError(fmt::format(
@@ -291,9 +301,23 @@ void Sequential::backward(const TensorView& output_gradient, Gradients gradients
       gradient = below;
     }
   };
-  schedule_->keep(step_, differentiate, [&] {
+  schedules_->backward.keep(step_, differentiate, [&] {
     return Meeting{fmt::format("model '{}'", name()), "backward", step_};
   });
+}
+
+void Sequential::fail(Pass pass, std::exception_ptr reason) {
+  if (!is_built())
+    throw StateError(fmt::format("model '{}' is not built; call build() before training", name()));
+  if (reason == nullptr)
+    reason = std::make_exception_ptr(StateError("fail() was given no exception as its reason"));
+  Schedule& schedule = pass == Pass::forward ? schedules_->forward : schedules_->backward;
+  if (pass == Pass::forward) {
+    schedule.clear();
+    add_appointments(pass, schedule);
+  }
+  schedule.fail(pass == Pass::forward ? -1 : step_,
+                *attempt([&] { std::rethrow_exception(reason); }));
 }
 
 void Sequential::commit() noexcept {

@@ -57,7 +57,7 @@ void SparseCategoricalAccuracy::add(const TensorView& predictions, const TensorV
   sums[count] += static_cast<double>(labels.size());
 }
 
-double SparseCategoricalAccuracy::result(std::span<const double> sums) const {
+double SparseCategoricalAccuracy::result(std::span<const double> sums) const noexcept {
   return quotient_of(sums);
 }
 
@@ -80,6 +80,6 @@ void MeanAbsoluteError::add(const TensorView& predictions, const TensorView& tar
   sums[count] += static_cast<double>(predictions.num_elements());
 }
 
-double MeanAbsoluteError::result(std::span<const double> sums) const { return quotient_of(sums); }
+double MeanAbsoluteError::result(std::span<const double> sums) const noexcept { return quotient_of(sums); }
 
 }  // namespace lockstep

@@ -42,6 +42,8 @@ std::size_t bytes_of(const Tensor& tensor) {
 }
 
 Sampler sampler_of(const Dataset& data, const FitOptions& options) {
+  if (std::ranges::count(options.callbacks, nullptr) > 0)
+    throw ArgumentError("a callback is a null pointer");
   if (options.epochs < 0)
     throw ArgumentError(fmt::format("epochs must be >= 0, got {}", options.epochs));
   if (options.max_steps && *options.max_steps < 0)
@@ -58,12 +60,17 @@ Sampler sampler_of(const Dataset& data, const FitOptions& options) {
 Trainer::Trainer(Sequential& model, std::unique_ptr<Optimizer> optimizer,
                  std::unique_ptr<const Loss> loss, TrainerOptions options)
     : parts_(std::make_unique<Parts>(model, std::move(optimizer), std::move(loss),
-                                     std::move(options))) {}
+                                     std::move(options))) {
+  if (parts_->optimizer == nullptr || parts_->loss == nullptr ||
+      std::ranges::count(parts_->options.metrics, nullptr) > 0)
+    throw ArgumentError("a trainer's optimizer, loss and metrics must not be null pointers");
+}
 
 Trainer::~Trainer() = default;
 
 History Trainer::fit(const Dataset& data, const FitOptions& options) {
   Parts& parts = *parts_;
+  parts.require(Activity::none, "fit()");
   parts.prepare(data.input_shape().prepended(1));
   std::optional<Sampler> sampler;
   const auto failure = attempt([&] { sampler = sampler_of(data, options); });
@@ -74,7 +81,7 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   parts.is_stopping = parts.stop_requested = false;
   parts.carried.reset();
   const std::int64_t last_step =
-      options.max_steps ? parts.num_steps + *options.max_steps : INT64_MAX;
+      parts.num_steps + std::min(options.max_steps.value_or(INT64_MAX), INT64_MAX - parts.num_steps);
   for (std::int64_t i = 0; i < options.epochs && parts.num_steps < last_step; ++i) {
     history.epochs.push_back(parts.run_epoch(*this, data, options, *sampler, last_step));
     if (parts.is_stopping) break;
@@ -99,6 +106,7 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
     });
     std::ranges::transform(sums, step_sums, sums.begin(), std::plus());
     carry("on_step_end", [&] {
+      const Doing doing(activity, Activity::step_callbacks);
       for (const auto& callback : fit_options.callbacks) callback->on_step_end(trainer, record);
     });
   }
@@ -109,16 +117,23 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
   epoch.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   ++num_epochs;
   carry("on_epoch_end", [&] {
+    const Doing doing(activity, Activity::epoch_callbacks);
     for (const auto& callback : fit_options.callbacks) callback->on_epoch_end(trainer, epoch);
   });
-  epoch_end->payload()[0] = stop_requested ? 1.0 : 0.0;
-  epoch_end->merge(epoch.epoch, std::exchange(carried, std::nullopt));
-  is_stopping = is_stopping || epoch_end->payload()[0] > 0.0;
+  agree(replicas(), {"trainer", "end of epoch", epoch.epoch}, {},
+        std::exchange(carried, std::nullopt));
+  std::array<std::int64_t, 1> stop{stop_requested ? 1 : 0};
+  allreduce(replicas(), stop, Reduction::maximum);
+  is_stopping = is_stopping || stop[0] != 0;
   return epoch;
 }
 
 Scores Trainer::evaluate(const Dataset& data, std::int64_t batch_size) {
+  parts_->require(Activity::epoch_callbacks, "evaluate()");
   parts_->prepare(data.input_shape().prepended(1));
+  const std::array properties{Property{"data", text_of(&data)},
+                              Property{"batch_size", std::to_string(batch_size)}};
+  agree(parts_->replicas(), {"trainer", "evaluate", -1}, properties);
   return parts_->evaluate(data, batch_size);
 }
 
@@ -142,6 +157,7 @@ Scores Trainer::Parts::evaluate(const Dataset& data, std::int64_t batch_size) {
 
 Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
   Parts& parts = *parts_;
+  parts.require(Activity::epoch_callbacks, "predict()");
   parts.prepare(data.input_shape().prepended(1));
   const Communicator& replicas = parts.replicas();
   const Shard shard = parts.model.strategy().shard_of(data.num_samples());
@@ -178,6 +194,7 @@ Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
 
 const StepRecord& Trainer::step(const TensorView& inputs, const TensorView& targets,
                                 std::span<const std::int64_t> samples) {
+  parts_->require(Activity::none, "step()");
   parts_->prepare(inputs.shape());
   return parts_->train([&] { return Batch{inputs, targets, samples}; });
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "base/visit_dtype.hpp"
 #include "comm/agreement.hpp"
@@ -23,6 +24,13 @@ void scale(const MutableTensorView& tensor, double factor) {
 
 }  // namespace
 
+void Trainer::Parts::require(Activity most, const char* call) const {
+  if (activity > most)
+    throw StateError(fmt::format(
+        "{} cannot be called from {}: a rank whose callback failed before would not come", call,
+        activity == Activity::step_callbacks ? "on_step_end" : "on_epoch_end"));
+}
+
 void Trainer::Parts::prepare(const Shape& input_shape) {
   if (gradients) return;
   if (!model.is_built()) model.build(input_shape);
@@ -37,7 +45,6 @@ void Trainer::Parts::prepare(const Shape& input_shape) {
       Property{"seed", std::to_string(options.seed)}};
   agree(replicas(), {"trainer", "build", -1}, properties, failure);
   evaluation.emplace(replicas(), "trainer", "evaluation", num_sums());
-  epoch_end.emplace(replicas(), "trainer", "end of epoch", 1);
   gradients.emplace(replicas(), variables, num_sums() + 1);
   step_sums.resize(num_sums());
   record.training.metrics.resize(options.metrics.size());
@@ -103,6 +110,10 @@ void Trainer::Parts::run_step(const Batch& batch) {
   sums.back() = stop_requested ? 1.0 : 0.0;
   loss_gradient.resize(predictions.shape(), predictions.dtype());
   add_sums(predictions, batch.targets, loss_gradient, sums);
+  if (!std::isfinite(sums[loss_sum]))
+    throw NonFiniteError(fmt::format("the loss is {}: the predictions or the targets hold NaN or "
+                                     "infinity, or the training diverges",
+                                     sums[loss_sum]));
   if (options.averaging == Averaging::ranks && sums[count] > 0.0)
     scale(loss_gradient, 1.0 / (sums[count] * replicas().size()));
   phase = "backward";

@@ -25,6 +25,22 @@ struct Batch {
   std::span<const std::int64_t> samples;
 };
 
+/// What runs in a trainer, ordered by how little may be called meanwhile.
+enum class Activity : std::uint8_t { none, epoch_callbacks, step_callbacks };
+
+/// Something is being done as long as this lives.
+class Doing {
+ public:
+  Doing(Activity& current, Activity now) : current_(current), before_(std::exchange(current, now)) {}
+  ~Doing() { current_ = before_; }
+  Doing(const Doing&) = delete;
+  Doing& operator=(const Doing&) = delete;
+
+ private:
+  Activity& current_;
+  Activity before_;
+};
+
 struct Trainer::Parts {
   Parts(Sequential& trained, std::unique_ptr<Optimizer> steps, std::unique_ptr<const Loss> measure,
         TrainerOptions settings)
@@ -41,9 +57,9 @@ struct Trainer::Parts {
   // Merges; made with the first collective call.
   std::optional<GradientExchange> gradients;
   std::optional<Exchange> evaluation;
-  std::optional<Exchange> epoch_end;
 
   Schedule schedule;
+  Activity activity = Activity::none;
   std::string_view phase = "data";  ///< of the step that runs, for errors
   std::optional<Failure> carried;   ///< failed between steps; told at the next merge
   bool stop_requested = false;      ///< by this rank
@@ -55,6 +71,9 @@ struct Trainer::Parts {
   Tensor inputs, targets, loss_gradient;
 
   [[nodiscard]] const Communicator& replicas() const { return model.strategy().replicas(); }
+
+  /// Throws StateError when callbacks are running during which ranks could miss this `call`.
+  void require(Activity most, const char* call) const;
 
   /// Builds the model if need be and agrees on what all ranks train. Collective.
   void prepare(const Shape& input_shape);

@@ -60,6 +60,8 @@ class LOCKSTEP_EXPORT BatchNormalizationTape final : public Tape {
 
  private:
   friend class BatchNormalization;
+  [[nodiscard]] bool describes_batch() const noexcept;
+
   std::unique_ptr<Record> record_;
 };
 
@@ -105,7 +107,8 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
 
   /// Takes part in the forward or backward that is due with an error instead of a batch: for a
   /// rank of a user's own loop that cannot make the call. All ranks throw that error, those in
-  /// forward or backward likewise. Collective.
+  /// forward or backward likewise; this rank alone when the layer is frozen and merges nothing.
+  /// Collective.
   [[noreturn]] void fail(Pass pass, std::exception_ptr reason);
 
   [[nodiscard]] Shape output_shape(const Shape& input_shape) const override;
@@ -130,7 +133,7 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] Record& normalize_by_moving(const TensorView& input,
                                             const MutableTensorView& output, const Call& call);
   void recenter(Record& record);
-  [[nodiscard]] const Record* recorded(Tape& tape) const noexcept;
+  [[nodiscard]] Record* recorded(Tape& tape) const noexcept;
 
   BatchNormalizationOptions options_;
   std::unique_ptr<Parts> parts_;

@@ -50,11 +50,15 @@ class LOCKSTEP_EXPORT Dropout final : public Layer {
                 const MutableTensorView& input_gradient,
                 Gradients gradients = Gradients::overwrite) override;
 
+  void commit(Tape& tape) noexcept override;
+
  protected:
   /// Throws ArgumentError for a rate outside of [0, 1).
   void do_create(const Shape& input_shape) override;
 
  private:
+  void count_call(const Call& call);
+
   DropoutOptions options_;
   std::int64_t num_calls_without_step_ = 0;
 };

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -87,6 +88,11 @@ class LOCKSTEP_EXPORT Sequential {
   void backward(const TensorView& output_gradient, Gradients gradients = Gradients::overwrite,
                 const MutableTensorView& input_gradient = {});
 
+  /// Takes part in the forward() or backward() that is due with an error, for a rank of a user's own
+  /// loop that cannot make the call: all ranks throw that error; this rank alone when no layer
+  /// merges anything. Collective.
+  [[noreturn]] void fail(Pass pass, std::exception_ptr reason);
+
   /// Makes what the last forward() in training mode learned the layers' state, for
   /// Commit::by_caller.
   void commit() noexcept;
@@ -115,7 +121,8 @@ class LOCKSTEP_EXPORT Sequential {
   std::size_t num_created_ = 0;
   bool is_created_ = false;
   std::shared_ptr<const Communicator> control_;  // null until built
-  std::unique_ptr<Schedule> schedule_;
+  struct Schedules;
+  std::unique_ptr<Schedules> schedules_;
   std::int64_t step_ = -1;  // of the recorded call
   bool has_record_ = false;
   std::array<Tensor, 2> inference_;  // activations, in turns

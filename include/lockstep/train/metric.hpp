@@ -26,7 +26,7 @@ class LOCKSTEP_EXPORT Metric {
                    std::span<double> sums) const = 0;
 
   /// The metric of all samples that were added; 0 when there are none.
-  [[nodiscard]] virtual double result(std::span<const double> sums) const = 0;
+  [[nodiscard]] virtual double result(std::span<const double> sums) const noexcept = 0;
 
  protected:
   Metric() = default;
@@ -43,7 +43,7 @@ class LOCKSTEP_EXPORT SparseCategoricalAccuracy final : public Metric {
   [[nodiscard]] int num_sums() const noexcept override;
   void add(const TensorView& predictions, const TensorView& targets,
            std::span<double> sums) const override;
-  [[nodiscard]] double result(std::span<const double> sums) const override;
+  [[nodiscard]] double result(std::span<const double> sums) const noexcept override;
 };
 
 /// The mean of |prediction - target| over the elements of all samples. Predictions are float32 or
@@ -54,7 +54,7 @@ class LOCKSTEP_EXPORT MeanAbsoluteError final : public Metric {
   [[nodiscard]] int num_sums() const noexcept override;
   void add(const TensorView& predictions, const TensorView& targets,
            std::span<double> sums) const override;
-  [[nodiscard]] double result(std::span<const double> sums) const override;
+  [[nodiscard]] double result(std::span<const double> sums) const noexcept override;
 };
 
 }  // namespace lockstep

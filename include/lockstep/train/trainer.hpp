@@ -68,7 +68,8 @@ class LOCKSTEP_EXPORT Trainer {
   /// ArgumentError for options or data that do not fit, and what any rank threw. Collective.
   History fit(const Dataset& data, const FitOptions& options = {});
 
-  /// Loss and metrics over a whole data set in inference mode: one message. Collective.
+  /// Loss and metrics over a whole data set in inference mode. Throws MismatchError when the ranks
+  /// have different data sets or batch sizes. Collective.
   [[nodiscard]] Scores evaluate(const Dataset& data, std::int64_t batch_size = 256);
 
   /// The model's outputs for a whole data set, [num_samples, ...], on every rank. Collective.
