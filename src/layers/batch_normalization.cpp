@@ -135,8 +135,8 @@ void BatchNormalization::forward(const TensorView& input, const MutableTensorVie
                                  const Call& call) {
   const bool merges = uses_batch_statistics(call.mode);
   if (merges || parts_ == nullptr) require_built();
-  Record& record = merges ? normalize_by_batch(input, output, call)
-                          : normalize_by_moving(input, output, call);
+  Record& record =
+      merges ? normalize_by_batch(input, output, call) : normalize_by_moving(input, output, call);
   ChannelAffine& affine = parts_->output;
   affine = record.normalization;
   parts_->read_parameters();

@@ -19,7 +19,7 @@ struct DropoutTape final : InputTape<Dropout> {
   Mode mode = Mode::inference;
   RandomKey key{0};
   std::vector<std::int64_t> samples;  // as in Call
-  bool is_pending = false;  // a call that commit() counts
+  bool is_pending = false;            // a call that commit() counts
 };
 
 DropoutTape& own_tape(const Dropout& layer, Tape& tape) {

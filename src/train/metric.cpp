@@ -80,6 +80,8 @@ void MeanAbsoluteError::add(const TensorView& predictions, const TensorView& tar
   sums[count] += static_cast<double>(predictions.num_elements());
 }
 
-double MeanAbsoluteError::result(std::span<const double> sums) const noexcept { return quotient_of(sums); }
+double MeanAbsoluteError::result(std::span<const double> sums) const noexcept {
+  return quotient_of(sums);
+}
 
 }  // namespace lockstep

@@ -80,8 +80,8 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   for (const auto& metric : parts.options.metrics) history.metric_names.push_back(metric->name());
   parts.is_stopping = parts.stop_requested = false;
   parts.carried.reset();
-  const std::int64_t last_step =
-      parts.num_steps + std::min(options.max_steps.value_or(INT64_MAX), INT64_MAX - parts.num_steps);
+  const std::int64_t last_step = parts.num_steps + std::min(options.max_steps.value_or(INT64_MAX),
+                                                            INT64_MAX - parts.num_steps);
   for (std::int64_t i = 0; i < options.epochs && parts.num_steps < last_step; ++i) {
     history.epochs.push_back(parts.run_epoch(*this, data, options, *sampler, last_step));
     if (parts.is_stopping) break;

@@ -111,9 +111,10 @@ void Trainer::Parts::run_step(const Batch& batch) {
   loss_gradient.resize(predictions.shape(), predictions.dtype());
   add_sums(predictions, batch.targets, loss_gradient, sums);
   if (!std::isfinite(sums[loss_sum]))
-    throw NonFiniteError(fmt::format("the loss is {}: the predictions or the targets hold NaN or "
-                                     "infinity, or the training diverges",
-                                     sums[loss_sum]));
+    throw NonFiniteError(
+        fmt::format("the loss is {}: the predictions or the targets hold NaN or "
+                    "infinity, or the training diverges",
+                    sums[loss_sum]));
   if (options.averaging == Averaging::ranks && sums[count] > 0.0)
     scale(loss_gradient, 1.0 / (sums[count] * replicas().size()));
   phase = "backward";

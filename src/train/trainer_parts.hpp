@@ -31,7 +31,8 @@ enum class Activity : std::uint8_t { none, epoch_callbacks, step_callbacks };
 /// Something is being done as long as this lives.
 class Doing {
  public:
-  Doing(Activity& current, Activity now) : current_(current), before_(std::exchange(current, now)) {}
+  Doing(Activity& current, Activity now)
+      : current_(current), before_(std::exchange(current, now)) {}
   ~Doing() { current_ = before_; }
   Doing(const Doing&) = delete;
   Doing& operator=(const Doing&) = delete;

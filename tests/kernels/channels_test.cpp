@@ -12,7 +12,8 @@ TEST_CASE("offsets and sums reach every element of their channel", "[kernels]") 
   const Columns columns = GENERATE(Columns{5, 3, 1}, Columns{2, 3, 4}, Columns{1, 1, 7},
                                    Columns{0, 3, 2}, Columns{4, 0, 2});
   const auto num_channels = static_cast<std::size_t>(columns.channels);
-  std::vector<double> values(num_channels * static_cast<std::size_t>(columns.num_per_channel()), 1.0);
+  std::vector<double> values(num_channels * static_cast<std::size_t>(columns.num_per_channel()),
+                             1.0);
   std::vector<double> offsets(num_channels), sums(num_channels, 7.0), expected(num_channels);
   for (std::size_t c = 0; c < num_channels; ++c) {
     offsets[c] = static_cast<double>(c);

@@ -174,3 +174,48 @@ TEST_CASE("frozen is the same on all ranks or an error on all", "[layers]") {
   f.require(caught, ErrorCode::mismatch, 1, "trainable");
   REQUIRE_ON_ALL_RANKS(f.world, f.layer.is_trainable());
 }
+
+TEST_CASE("a failed call leaves nothing on its tape, also not what was there before", "[layers]") {
+  Fixture f;
+  const bool is_guilty = f.world.rank() == f.world.size() - 1;
+  const Call by_caller{.mode = Mode::training, .tape = &f.tape, .commit = Commit::by_caller};
+  const auto before = f.state();
+  for (const Mode earlier : {Mode::training, Mode::inference}) {
+    Call call = by_caller;
+    call.mode = earlier;
+    f.layer.forward(f.x, f.y, call);
+    f.require(caught_in([&] { f.layer.forward(is_guilty ? f.wrong : f.x, f.y, by_caller); }),
+              ErrorCode::argument, f.world.size() - 1, "[4, 3]");
+    f.layer.commit(f.tape);
+    REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
+    const auto backward = caught_in([&] { f.layer.backward(f.tape, f.x, f.dx); });
+    REQUIRE_ON_ALL_RANKS(f.world, backward.code == ErrorCode::state);
+  }
+  f.good_step();
+}
+
+TEST_CASE("a rank that fails when statistics jump is named too", "[layers]") {
+  Fixture f;
+  const int num_ranks = f.world.size();
+  const int guilty = GENERATE_COPY(range(0, num_ranks));
+  f.good_step();
+  const auto before = f.state();
+  Tensor far = f.x;
+  for (double& value : far.values<double>()) value += 1e9;
+  if (f.world.rank() == guilty) far.values<double>()[1] = std::numeric_limits<double>::infinity();
+  f.require(
+      caught_in([&] { f.layer.forward(far, f.y, {.mode = Mode::training, .tape = &f.tape}); }),
+      ErrorCode::non_finite, guilty, "channel 1");
+  REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
+  f.good_step();
+}
+
+TEST_CASE("a frozen layer fails alone: nobody meets it", "[layers]") {
+  Fixture f;
+  f.layer.set_trainable(false);
+  if (f.world.rank() == 0)
+    CHECK_THROWS_AS(f.layer.fail(Pass::forward, std::make_exception_ptr(DataError("gone"))),
+                    DataError);
+  f.layer.set_trainable(true);
+  f.good_step();
+}

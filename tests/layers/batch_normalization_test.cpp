@@ -288,6 +288,30 @@ TEST_CASE("a variance beyond double is an error, not infinity", "[layers]") {
   auto layer = built({}, {2, 1});
   Tensor y(Shape{2, 1}, DType::float64);
   CHECK_THROWS_AS(layer.forward(tensor_of({-1e300, 1e300}, {2, 1}), y, training), NonFiniteError);
+
+  auto single = built({.dtype = DType::float32}, {2, 1});
+  const std::vector<float> wide{-3e38F, 3e38F};
+  std::vector<float> out(2);
+  CHECK_THROWS_AS(single.forward(view(wide, {2, 1}), view(out, {2, 1}), training), NonFiniteError);
+  CHECK(single.moving_variance().value().values<float>()[0] == 1.0F);
+}
+
+TEST_CASE("a tape belongs to the layer that recorded it", "[layers]") {
+  auto wide = built({}, {4, 300}), narrow = built({}, {4, 3});
+  const Tensor x = random_tensor({4, 300}, 1);
+  Tensor y(x.shape(), DType::float64);
+  BatchNormalizationTape tape;
+  wide.forward(x, y, {.mode = Mode::training, .tape = &tape, .commit = Commit::by_caller});
+  narrow.commit(tape);
+  CHECK(values_of(narrow.moving_mean()) == std::vector(3, 0.0));
+  CHECK_THROWS_AS(narrow.backward(tape, y, y), StateError);
+  CHECK_THROWS_AS(wide.forward(x, y, {.mode = Mode::training, .commit = Commit::by_caller}),
+                  ArgumentError);
+
+  BatchNormalizationTape moved = std::move(tape);
+  CHECK(moved.batch_count() == 4.0);
+  CHECK(tape.batch_mean().empty());  // NOLINT: that is the question
+  CHECK_NOTHROW(wide.forward(x, y, {.mode = Mode::training, .tape = &tape}));
 }
 
 TEST_CASE("a layer that was moved works, one that was moved from says that it cannot", "[layers]") {

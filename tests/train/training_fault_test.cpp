@@ -1,6 +1,6 @@
 // A rank that fails anywhere in a run: the same error everywhere, the state of the last good step.
 
-#include <functional>
+#include <cmath>
 #include <limits>
 #include <string>
 
@@ -22,7 +22,9 @@ enum class Where {
   between_forward,
   after_forward,
   loss,
-  backward,
+  before_backward,
+  between_backward,
+  after_backward,
   data,
   step_end,
   epoch_end,
@@ -50,7 +52,9 @@ class Trap final : public Layer {
     std::ranges::copy(x.values<double>(), y.values<double>().begin());
   }
   void backward(Tape&, const TensorView& dy, const MutableTensorView& dx, Gradients) override {
-    if (where_ == Where::between_forward) maybe_throw(Where::backward);
+    if (where_ == Where::after_forward) maybe_throw(Where::before_backward);
+    if (where_ == Where::between_forward) maybe_throw(Where::between_backward);
+    if (where_ == Where::before_forward) maybe_throw(Where::after_backward);
     if (!dx.is_null()) std::ranges::copy(dy.values<double>(), dx.values<double>().begin());
   }
 
@@ -108,10 +112,15 @@ Sequential trapped_model() {
   return model;
 }
 
-std::vector<double> state_of(Sequential& model) {
+// Everything that a step changes: variables and the optimizer's memory.
+std::vector<double> state_of(Trainer& trainer) {
   std::vector<double> all;
-  for (Variable* variable : model.variables())
+  for (Variable* variable : trainer.model().variables())
     for (const double value : variable->value().values<double>()) all.push_back(value);
+  for (const auto& [name, value] : trainer.optimizer().state())
+    if (value->dtype() == DType::float64)
+      for (const double slot : value->values<double>()) all.push_back(slot);
+  all.push_back(static_cast<double>(trainer.optimizer().num_steps()));
   return all;
 }
 
@@ -123,7 +132,8 @@ TEST_CASE("a rank that throws anywhere in a run is named by all ranks", "[train]
   const int guilty = GENERATE_COPY(range(0, num_ranks));
   const Where where =
       GENERATE(Where::before_forward, Where::between_forward, Where::after_forward, Where::loss,
-               Where::backward, Where::data, Where::step_end, Where::epoch_end, Where::evaluation);
+               Where::before_backward, Where::between_backward, Where::after_backward, Where::data,
+               Where::step_end, Where::epoch_end, Where::evaluation);
   const TrapData data;
   Sequential model = trapped_model();
   Trainer trainer(model, Sgd({.learning_rate = 0.1, .momentum = 0.9}), TrapLoss{});
@@ -133,7 +143,7 @@ TEST_CASE("a rank that throws anywhere in a run is named by all ranks", "[train]
                            .callbacks = {std::make_shared<TrapCallback>()}};
   trainer.fit(data, options);
 
-  const auto before = state_of(model);
+  const auto before = state_of(trainer);
   const std::int64_t steps_before = trainer.num_steps();
   armed_where = where;
   is_armed = world.rank() == guilty;
@@ -154,11 +164,11 @@ TEST_CASE("a rank that throws anywhere in a run is named by all ranks", "[train]
   for (const auto& other : allgather_varying(world, std::as_bytes(std::span(message))))
     REQUIRE_ON_ALL_RANKS(world, std::ranges::equal(other, std::as_bytes(std::span(message))));
   REQUIRE_ON_ALL_RANKS(world, has_stepped == (trainer.num_steps() > steps_before));
-  REQUIRE_ON_ALL_RANKS(world, has_stepped == (state_of(model) != before));
+  REQUIRE_ON_ALL_RANKS(world, has_stepped == (state_of(trainer) != before));
   REQUIRE_ON_ALL_RANKS(world, !is_armed);
 
   trainer.fit(data, options);
-  const auto mine = state_of(model);
+  const auto mine = state_of(trainer);
   for (const auto& other : allgather_varying(world, std::as_bytes(std::span(mine))))
     REQUIRE_ON_ALL_RANKS(world, std::ranges::equal(other, std::as_bytes(std::span(mine))));
 }
@@ -174,7 +184,8 @@ TEST_CASE("a failed step leaves no trace in later ones", "[train]") {
     for (int step = 0; step < 4; ++step) {
       if (has_fault && step == 2) {
         for (const Where where :
-             {Where::before_forward, Where::between_forward, Where::loss, Where::backward}) {
+             {Where::before_forward, Where::between_forward, Where::after_forward, Where::loss,
+              Where::before_backward, Where::between_backward, Where::after_backward}) {
           armed_where = where;
           is_armed = world.rank() == world.size() - 1;
           REQUIRE_THROWS_AS(trainer.step(x, targets), ForeignError);
@@ -182,7 +193,7 @@ TEST_CASE("a failed step leaves no trace in later ones", "[train]") {
       }
       trainer.step(x, targets);
     }
-    return state_of(model);
+    return state_of(trainer);
   };
   const bool is_equal = state_after(true) == state_after(false);
   REQUIRE_ON_ALL_RANKS(world, is_equal);
@@ -208,4 +219,119 @@ TEST_CASE("errors of a layer that is not synchronized reach all ranks", "[train]
   }
   REQUIRE_ON_ALL_RANKS(world, rank == guilty);
   REQUIRE_ON_ALL_RANKS(world, message.find("plain") != std::string::npos);
+}
+
+TEST_CASE("callbacks may evaluate, though another rank's callback throws", "[train]") {
+  const Communicator world = Communicator::world();
+  const TrapData data;
+  class Evaluating final : public Callback {
+   public:
+    explicit Evaluating(const Dataset& samples) : samples_(samples) {}
+    void on_epoch_end(Trainer& trainer, const EpochRecord&) override {
+      maybe_throw(Where::epoch_end);
+      static_cast<void>(trainer.evaluate(samples_));
+    }
+
+   private:
+    const Dataset& samples_;
+  };
+  Sequential model = trapped_model();
+  Trainer trainer(model, Sgd(), TrapLoss{});
+  const FitOptions options{.callbacks = {std::make_shared<Evaluating>(data)}};
+  trainer.fit(data, options);
+  armed_where = Where::epoch_end;
+  is_armed = world.rank() == world.size() - 1;
+  REQUIRE_THROWS_AS(trainer.fit(data, options), ForeignError);
+  trainer.fit(data, options);
+}
+
+TEST_CASE("a step's callback must not be collective", "[train]") {
+  const TrapData data;
+  class Evaluating final : public Callback {
+   public:
+    explicit Evaluating(const Dataset& samples) : samples_(samples) {}
+    void on_step_end(Trainer& trainer, const StepRecord&) override {
+      static_cast<void>(trainer.evaluate(samples_));
+    }
+
+   private:
+    const Dataset& samples_;
+  };
+  Sequential model = trapped_model();
+  Trainer trainer(model, Sgd(), TrapLoss{});
+  REQUIRE_THROWS_AS(trainer.fit(data, {.callbacks = {std::make_shared<Evaluating>(data)}}),
+                    StateError);
+  REQUIRE_NOTHROW(trainer.fit(data));
+}
+
+TEST_CASE("a layer frozen between forward and backward keeps the merges of its forward",
+          "[train]") {
+  const Communicator world = Communicator::world();
+  const int guilty = world.size() - 1;
+  Sequential model = trapped_model();
+  model.build({4, 4});
+  const Tensor x({4, 4}, DType::float64), dy({4, 3}, DType::float64);
+  const Call call{.mode = Mode::training, .commit = Commit::by_caller};
+  for (const bool has_fault : {true, false}) {
+    model.layer("batch_normalization").set_trainable(true);
+    model.forward(x, call);
+    model.layer("batch_normalization").set_trainable(false);
+    armed_where = Where::between_backward;
+    is_armed = has_fault && world.rank() == guilty;
+    if (has_fault)
+      REQUIRE_THROWS_AS(model.backward(dy), ForeignError);
+    else
+      REQUIRE_NOTHROW(model.backward(dy));
+  }
+}
+
+TEST_CASE("a rank that fails between forward and backward tells the others", "[train]") {
+  const Communicator world = Communicator::world();
+  const int guilty = world.size() / 2;
+  Sequential model = trapped_model();
+  model.build({4, 4});
+  const Tensor x({4, 4}, DType::float64), dy({4, 3}, DType::float64);
+  const auto reason = std::make_exception_ptr(DataError("no labels"));
+  for (const Pass pass : {Pass::forward, Pass::backward}) {
+    const auto step = [&] {
+      if (pass == Pass::forward && world.rank() == guilty) model.fail(pass, reason);
+      model.forward(x, {.mode = Mode::training, .commit = Commit::by_caller});
+      if (pass == Pass::backward && world.rank() == guilty) model.fail(pass, reason);
+      model.backward(dy);
+    };
+    REQUIRE_THROWS_AS(step(), DataError);
+  }
+  model.forward(x, {.mode = Mode::training});
+  model.backward(dy);
+}
+
+TEST_CASE("a loss that is not finite ends the step on all ranks", "[train]") {
+  const Communicator world = Communicator::world();
+  Sequential model({.dtype = DType::float64}, Strategy(Communicator::world()));
+  model.add(Dense({.units = 1}));
+  Trainer trainer(model, Sgd(), MeanSquaredError());
+  const Tensor x({2, 3}, DType::float64);
+  Tensor targets({2, 1}, DType::float64);
+  trainer.step(x, targets);
+  const auto before = state_of(trainer);
+  if (world.rank() == world.size() - 1) targets.values<double>()[0] = std::nan("");
+  REQUIRE_THROWS_AS(trainer.step(x, targets), NonFiniteError);
+  REQUIRE_ON_ALL_RANKS(world, state_of(trainer) == before);
+}
+
+TEST_CASE("ranks that evaluate different things are told so", "[train]") {
+  const Communicator world = Communicator::world();
+  if (world.is_solo()) return;
+  const TrapData data;
+  Sequential model = trapped_model();
+  Trainer trainer(model, Sgd(), TrapLoss{});
+  REQUIRE_THROWS_AS(trainer.evaluate(data, 8 + world.rank()), MismatchError);
+  const auto evaluate_or_fit = [&] {
+    if (world.rank() == 0)
+      static_cast<void>(trainer.evaluate(data));
+    else
+      trainer.fit(data);
+  };
+  REQUIRE_THROWS_AS(evaluate_or_fit(), MismatchError);
+  REQUIRE_NOTHROW(trainer.fit(data));
 }

@@ -88,8 +88,8 @@ class LOCKSTEP_EXPORT Sequential {
   void backward(const TensorView& output_gradient, Gradients gradients = Gradients::overwrite,
                 const MutableTensorView& input_gradient = {});
 
-  /// Takes part in the forward() or backward() that is due with an error, for a rank of a user's own
-  /// loop that cannot make the call: all ranks throw that error; this rank alone when no layer
+  /// Takes part in the forward() or backward() that is due with an error, for a rank of a user's
+  /// own loop that cannot make the call: all ranks throw that error; this rank alone when no layer
   /// merges anything. Collective.
   [[noreturn]] void fail(Pass pass, std::exception_ptr reason);
 
