@@ -21,6 +21,7 @@
 #include "lockstep/layers/activation.hpp"
 #include "lockstep/layers/average_pool2d.hpp"
 #include "lockstep/layers/batch_normalization.hpp"
+#include "lockstep/layers/batch_normalization_options.hpp"
 #include "lockstep/layers/conv2d.hpp"
 #include "lockstep/layers/data_format.hpp"
 #include "lockstep/layers/dense.hpp"

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -32,6 +34,17 @@ std::optional<std::int64_t> first_unstorable(std::span<const double> values, DTy
       values, [&](double value) { return std::isfinite(rounded_to(dtype, value)); });
   if (found == values.end()) return std::nullopt;
   return found - values.begin();
+}
+
+// Where numbers were lost, so that the output says it: 1 / sqrt(infinity) would be 0.
+void spoil_non_finite(Moments& moments) {
+  for (std::size_t c = 0; c < moments.variance.size(); ++c)
+    if (!std::isfinite(moments.variance[c]) || !std::isfinite(moments.offset[c]))
+      moments.variance[c] = moments.offset[c] = std::numeric_limits<double>::quiet_NaN();
+}
+
+void multiply(std::span<double> values, std::span<const double> factors) {
+  std::ranges::transform(values, factors, values.begin(), std::multiplies());
 }
 
 }  // namespace
@@ -93,18 +106,38 @@ void BatchNormalization::do_create(const Shape& input_shape) {
     parts->gamma = add("gamma", options_.gamma_initializer, VariableRole::parameter);
   if (options_.center)
     parts->beta = add("beta", options_.beta_initializer, VariableRole::parameter);
-  parts->moving_mean =
-      add("moving_mean", options_.moving_mean_initializer, VariableRole::statistic);
-  parts->moving_variance =
-      add("moving_variance", options_.moving_variance_initializer, VariableRole::statistic);
+  const auto add_statistic = [&](const char* name, const Initializer& initializer) {
+    return add(name, initializer, VariableRole::statistic);
+  };
+  MovingVariables moving;
+  moving.mean = add_statistic("moving_mean", options_.moving_mean_initializer);
+  moving.variance = add_statistic("moving_variance", options_.moving_variance_initializer);
+  if (options_.zero_debias_moving_mean) {
+    moving.biased_mean = add("moving_mean/biased", Zeros{}, VariableRole::state);
+    moving.local_step =
+        &add_variable("moving_mean/local_step", Tensor({}, dtype()), VariableRole::state);
+  }
+  if (options_.renorm) {
+    moving.stddev = add_statistic("moving_stddev", Zeros{});
+    moving.renorm_mean = add_statistic("renorm_mean", Zeros{});
+    moving.renorm_stddev = add_statistic("renorm_stddev", Zeros{});
+  }
+  moving.num_updates = &add_variable("num_updates", Tensor({}, DType::int64), VariableRole::state);
   parts->shift = add("shift", Zeros{}, VariableRole::state);
-  parts->shift->assign(parts->moving_mean->value());
+  parts->shift->assign(moving.mean->value());
   parts->resize();
-  read_as_double(parts->moving_variance->value(), parts->values);
+  read_as_double(moving.variance->value(), parts->values);
   for (const double variance : parts->values)
     if (!(variance >= 0.0))
       throw ArgumentError(
           fmt::format("moving_variance_initializer gives {}; a variance is >= 0", variance));
+  if (options_.renorm) {
+    moving.renorm_mean->assign(moving.mean->value());
+    for (double& variance : parts->values) variance = std::sqrt(variance);
+    write_from_double(parts->values, moving.stddev->value());
+    write_from_double(parts->values, moving.renorm_stddev->value());
+  }
+  parts->moving.emplace(options_, moving);
   parts_ = std::move(parts);
 }
 
@@ -124,11 +157,14 @@ std::string BatchNormalization::configuration() const {
   const auto& o = options_;
   return fmt::format(
       "axis {}, momentum {}, epsilon {}, center {} ({}), scale {} ({}), moving_mean {}, "
-      "moving_variance {}, trainable {}, frozen mode {}, synchronized {}",
-      o.axis, o.momentum, o.epsilon, o.center, to_string(o.beta_initializer), o.scale,
-      to_string(o.gamma_initializer), to_string(o.moving_mean_initializer),
-      to_string(o.moving_variance_initializer), o.trainable, static_cast<int>(o.frozen_mode),
-      o.synchronized);
+      "moving_variance {}, renorm {} ({}, {}, {}; momentum {}), moving variance kind {}, zero "
+      "debias {}, updates {}, nonfinite {}, trainable {}, frozen mode {}, synchronized {}",
+      o.axis, o.momentum ? std::to_string(*o.momentum) : "cumulative", o.epsilon, o.center,
+      to_string(o.beta_initializer), o.scale, to_string(o.gamma_initializer),
+      to_string(o.moving_mean_initializer), to_string(o.moving_variance_initializer), o.renorm,
+      o.renorm_clipping.rmin, o.renorm_clipping.rmax, o.renorm_clipping.dmax, o.renorm_momentum,
+      static_cast<int>(o.moving_variance), o.zero_debias_moving_mean, static_cast<int>(o.updates),
+      static_cast<int>(o.nonfinite), o.trainable, static_cast<int>(o.frozen_mode), o.synchronized);
 }
 
 void BatchNormalization::forward(const TensorView& input, const MutableTensorView& output,
@@ -139,6 +175,7 @@ void BatchNormalization::forward(const TensorView& input, const MutableTensorVie
       merges ? normalize_by_batch(input, output, call) : normalize_by_moving(input, output, call);
   ChannelAffine& affine = parts_->output;
   affine = record.normalization;
+  affine.then(record.r, record.d);
   parts_->read_parameters();
   affine.then(parts_->factor, parts_->offset);
   visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
@@ -164,17 +201,23 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
   exchange.merge(call.step, attempt(take_sums));
   compute_moments(sums, record->moments);
   if (is_far_anywhere(record->moments)) recenter(*record);
-  if (const auto channel = first_unstorable(record->moments.variance, dtype()))
-    exchange.raise(Failure{ErrorCode::non_finite,
-                           fmt::format("the variance of the input overflows {}", name_of(dtype())),
-                           *channel});
+  if (options_.nonfinite == Nonfinite::error)
+    if (const auto channel = first_unstorable(record->moments.variance, dtype()))
+      exchange.raise(Failure{
+          ErrorCode::non_finite,
+          fmt::format("the variance of the input overflows {}", name_of(dtype())), *channel});
   normalize_by(record->moments, options_.epsilon, record->normalization);
   for (std::size_t c = 0; c < parts_->num_channels; ++c)
     record->mean[c] = record->normalization.center[c] + record->moments.offset[c];
-  record->has_pending_shift = record->moments.count > 0.0;
-  record->has_pending_averages =
-      record->has_pending_shift &&
-      (is_trainable() || options_.frozen_mode == FrozenMode::batch_statistics_updating);
+  if (options_.renorm) parts_->renormalize(options_, *record);
+
+  MovingUpdate& update = record->update.front();
+  update.count = record->moments.count;
+  update.mean = record->mean;
+  update.variance = record->moments.variance;
+  record->has_pending_shift = update.count > 0.0;
+  record->has_pending_update =
+      is_trainable() || options_.frozen_mode == FrozenMode::batch_statistics_updating;
   return *record;
 }
 
@@ -187,24 +230,28 @@ void BatchNormalization::recenter(Record& record) {
   record.take_range(parts.local_range);
   parts.range = parts.local_range;
   exchange.maximum(parts.range);
-  if (non_finite_input(parts.range)) exchange.raise(non_finite_input(parts.local_range));
+  if (options_.nonfinite == Nonfinite::error && non_finite_input(parts.range))
+    exchange.raise(non_finite_input(parts.local_range));
 
-  for (std::size_t c = 0; c < parts.num_channels; ++c)
-    if (is_far(record.moments, c))
-      record.normalization.center[c] =
-          rounded_to(dtype(), std::midpoint(parts.range[c], -parts.range[parts.num_channels + c]));
+  for (std::size_t c = 0; c < parts.num_channels; ++c) {
+    const double middle = std::midpoint(parts.range[c], -parts.range[parts.num_channels + c]);
+    if (is_far(record.moments, c) && std::isfinite(middle))
+      record.normalization.center[c] = rounded_to(dtype(), middle);
+  }
   std::ranges::fill(exchange.payload(), 0.0);
   record.add_sums(sums_in(exchange.payload()));
   exchange.merge_again();
   compute_moments(sums_in(exchange.payload()), record.moments);
+  spoil_non_finite(record.moments);
 }
 
 BatchNormalization::Record& BatchNormalization::normalize_by_moving(const TensorView& input,
                                                                     const MutableTensorView& output,
                                                                     const Call& call) {
   Record& record = prepare(input, output, call);
-  read_as_double(parts_->moving_mean->value(), record.normalization.center);
-  read_as_double(parts_->moving_variance->value(), parts_->values);
+  const MovingVariables& moving = parts_->moving->variables();
+  read_as_double(moving.mean->value(), record.normalization.center);
+  read_as_double(moving.variance->value(), parts_->values);
   normalize_by_constants(parts_->values, options_.epsilon, record.normalization);
   return record;
 }
@@ -224,6 +271,7 @@ void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
   };
   const GradientSumsView sums = gradient_sums_in(exchange.payload());
   parts.read_parameters();
+  if (record != nullptr) multiply(parts.factor, record->r);
   const bool is_merged =
       record == nullptr ? uses_batch_statistics(Mode::training) : record->uses_batch_statistics;
   if (is_merged) {
@@ -238,19 +286,29 @@ void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
     record->write_input_gradient(output_gradient, parts.input_gradient, input_gradient);
   const auto scope =
       is_merged && !exchange.group().is_solo() ? GradientScope::global : GradientScope::local;
-  if (parts.gamma != nullptr) deliver(sums.normalized, gradients, *parts.gamma, scope);
+  if (parts.gamma != nullptr) {
+    for (std::size_t c = 0; c < parts.num_channels; ++c)
+      parts.values[c] = record->r[c] * sums.normalized[c] + record->d[c] * sums.output[c];
+    deliver(parts.values, gradients, *parts.gamma, scope);
+  }
   if (parts.beta != nullptr) deliver(sums.output, gradients, *parts.beta, scope);
 }
 
 void BatchNormalization::commit(Tape& tape) noexcept {
   Record* record = recorded(tape);
   if (record == nullptr) return;
-  if (std::exchange(record->has_pending_averages, false)) {
-    parts_->average(record->mean, options_.momentum, *parts_->moving_mean);
-    parts_->average(record->moments.variance, options_.momentum, *parts_->moving_variance);
-  }
-  if (std::exchange(record->has_pending_shift, false))
-    write_from_double(record->mean, parts_->shift->value());
+  if (std::exchange(record->has_pending_shift, false)) parts_->move_shift(record->mean);
+  if (!std::exchange(record->has_pending_update, false)) return;
+  if (options_.updates == Updates::immediate)
+    parts_->moving->apply(record->update.front());
+  else
+    parts_->deferred.splice(parts_->deferred.end(), record->update);
+}
+
+void BatchNormalization::apply_updates() noexcept {
+  if (parts_ == nullptr) return;
+  for (const MovingUpdate& update : parts_->deferred) parts_->moving->apply(update);
+  parts_->spare.splice(parts_->spare.end(), parts_->deferred);
 }
 
 void BatchNormalization::fail(Pass pass, std::exception_ptr reason) {
@@ -283,12 +341,13 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
                                                         const MutableTensorView& output,
                                                         const Call& call) {
   Record& record = parts_->record_of(call);
-  record.has_call = record.has_pending_shift = record.has_pending_averages = false;
+  record.has_call = record.has_pending_shift = record.has_pending_update = false;
   check_call(input, output);
   if (input.shape()[parts_->axis] != static_cast<std::int64_t>(parts_->num_channels))
     throw ArgumentError(fmt::format("expected {} channels along axis {}, got an input of shape {}",
                                     parts_->num_channels, options_.axis, to_string(input.shape())));
   record.resize(parts_->num_channels);
+  parts_->provide_update(record);
   record.owner = parts_.get();
   record.input = input;
   record.columns = columns_of(input.shape(), parts_->axis);

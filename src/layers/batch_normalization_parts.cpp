@@ -10,6 +10,7 @@
 #include "base/convert.hpp"
 #include "base/visit_dtype.hpp"
 #include "kernels/normalization.hpp"
+#include "norm/renorm.hpp"
 #include "stats/column_layout.hpp"
 
 namespace lockstep {
@@ -18,6 +19,8 @@ void BatchNormalizationTape::Record::resize(std::size_t num_channels) {
   moments.resize(num_channels);
   mean.resize(num_channels);
   normalization.resize(num_channels);
+  r.assign(num_channels, 1.0);
+  d.assign(num_channels, 0.0);
 }
 
 void BatchNormalizationTape::Record::add_sums(const SumsView& sums) const noexcept {
@@ -59,6 +62,7 @@ void BatchNormalization::Parts::resize() {
   factor.assign(num_channels, 1.0);
   offset.assign(num_channels, 0.0);
   values.resize(num_channels);
+  more_values.resize(num_channels);
   local_range.resize(2 * num_channels);
   range.resize(2 * num_channels);
   output.resize(num_channels);
@@ -80,24 +84,69 @@ void BatchNormalization::Parts::read_parameters() noexcept {
   if (beta != nullptr) read_as_double(beta->value(), offset);
 }
 
-void BatchNormalization::Parts::average(std::span<const double> batch, double momentum,
-                                        Variable& statistic) noexcept {
-  read_as_double(statistic.value(), values);
-  std::ranges::transform(values, batch, values.begin(), [&](double old, double value) {
-    return moving_average(old, value, momentum);
-  });
-  write_from_double(values, statistic.value());
+void BatchNormalization::Parts::renormalize(const BatchNormalizationOptions& options,
+                                            BatchNormalizationTape::Record& record) noexcept {
+  const RenormClipping& clipping = options.renorm_clipping;
+  read_as_double(moving->variables().renorm_mean->value(), values);
+  read_as_double(moving->variables().renorm_stddev->value(), more_values);
+  lockstep::renormalize(record.moments, record.mean, options.epsilon, values, more_values,
+                        {clipping.rmin, clipping.rmax, clipping.dmax}, record.r, record.d);
 }
+
+void BatchNormalization::Parts::move_shift(std::span<const double> mean) noexcept {
+  read_as_double(shift->value(), values);
+  for (std::size_t c = 0; c < num_channels; ++c)
+    if (std::isfinite(mean[c])) values[c] = mean[c];
+  write_from_double(values, shift->value());
+}
+
+void BatchNormalization::Parts::provide_update(BatchNormalizationTape::Record& record) {
+  if (record.update.empty()) {
+    if (spare.empty()) spare.emplace_back();
+    record.update.splice(record.update.begin(), spare, spare.begin());
+  }
+  record.update.front().mean.resize(num_channels);
+  record.update.front().variance.resize(num_channels);
+}
+
+namespace {
+
+void require_momentum(const char* name, double momentum) {
+  if (!(momentum >= 0.0 && momentum <= 1.0))
+    throw ArgumentError(fmt::format("{} must be in [0, 1], got {}", name, momentum));
+}
+
+void validate_renorm(const BatchNormalizationOptions& options) {
+  const auto& [rmin, rmax, dmax] = options.renorm_clipping;
+  if (!(0.0 <= rmin && rmin <= rmax))
+    throw ArgumentError(fmt::format(
+        "renorm_clipping needs 0 <= rmin <= rmax, got rmin {} and rmax {}", rmin, rmax));
+  if (!(dmax >= 0.0))
+    throw ArgumentError(fmt::format("renorm_clipping needs dmax >= 0, got {}", dmax));
+  require_momentum("renorm_momentum", options.renorm_momentum);
+  if (options.epsilon == 0.0)
+    throw ArgumentError("renorm cannot be combined with epsilon 0: it divides by its root");
+  if (options.moving_variance == MovingVariance::unbiased)
+    throw ArgumentError(
+        "renorm cannot be combined with the unbiased moving variance: it averages standard "
+        "deviations");
+}
+
+}  // namespace
 
 void validate(const BatchNormalizationOptions& options, const Shape& input_shape) {
   const int axis = resolved_axis(options.axis, input_shape);
   if (!input_shape.is_valid() || input_shape[axis] == 0)
     throw ArgumentError(fmt::format("the input of shape {} has no channels along axis {}",
                                     to_string(input_shape), options.axis));
-  if (!(options.momentum >= 0.0 && options.momentum <= 1.0))
-    throw ArgumentError(fmt::format("momentum must be in [0, 1], got {}", options.momentum));
+  require_momentum("momentum", options.momentum.value_or(0.0));
   if (!(options.epsilon >= 0.0) || std::isinf(options.epsilon))
     throw ArgumentError(fmt::format("epsilon must be finite and >= 0, got {}", options.epsilon));
+  if (options.zero_debias_moving_mean && options.momentum.value_or(1.0) == 1.0)
+    throw ArgumentError(
+        "zero_debias_moving_mean divides by 1 - momentum^steps: it cannot be combined with "
+        "momentum 1 or with the average of all batches");
+  if (options.renorm) validate_renorm(options);
 }
 
 }  // namespace lockstep

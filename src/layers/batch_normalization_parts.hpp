@@ -8,6 +8,7 @@
 
 #include "comm/exchange.hpp"
 #include "kernels/columns.hpp"
+#include "layers/moving_statistics.hpp"
 #include "lockstep/layers/batch_normalization.hpp"
 #include "norm/affine.hpp"
 #include "stats/moments.hpp"
@@ -23,10 +24,12 @@ struct BatchNormalizationTape::Record {
   bool has_call = false;               ///< of forward that succeeded
   bool uses_batch_statistics = false;  ///< or the moving ones, as constants
   bool has_pending_shift = false;
-  bool has_pending_averages = false;
+  bool has_pending_update = false;
+  MovingUpdates update;         ///< one, or none where it was handed on
   Moments moments;              ///< of the batch
   std::vector<double> mean;     ///< center + offset
   ChannelAffine normalization;  ///< x to xhat
+  std::vector<double> r, d;     ///< of batch renormalization; 1 and 0 without
 
   void resize(std::size_t num_channels);
 
@@ -46,9 +49,10 @@ struct BatchNormalization::Parts {
   std::size_t num_channels = 0;
   Variable* gamma = nullptr;  ///< null without scale
   Variable* beta = nullptr;   ///< null without center
-  Variable* moving_mean = nullptr;
-  Variable* moving_variance = nullptr;
   Variable* shift = nullptr;  ///< K: about it the next sums are taken
+  std::optional<MovingStatistics> moving;
+  MovingUpdates deferred;  ///< collected until apply_updates()
+  MovingUpdates spare;     ///< memory for further updates
 
   std::optional<Exchange> forward;
   std::optional<Exchange> backward;
@@ -56,7 +60,7 @@ struct BatchNormalization::Parts {
   // Scratch, [channels]: made once, so that a pass allocates nothing.
   std::vector<double> factor;  ///< gamma, or ones
   std::vector<double> offset;  ///< beta, or zeros
-  std::vector<double> values;
+  std::vector<double> values, more_values;
   std::vector<double> local_range, range;  ///< [2 * channels]
   ChannelAffine output;
   InputGradientAffine input_gradient;
@@ -67,8 +71,13 @@ struct BatchNormalization::Parts {
   [[nodiscard]] BatchNormalizationTape::Record& record_of(const Call& call);
   /// Reads gamma and beta into factor and offset.
   void read_parameters() noexcept;
-  /// statistic <- statistic * momentum + batch * (1 - momentum).
-  void average(std::span<const double> batch, double momentum, Variable& statistic) noexcept;
+  /// K becomes the mean of the batch, rounded, wherever that is finite.
+  void move_shift(std::span<const double> mean) noexcept;
+  /// r and d from the moments of the batch and the moving ones.
+  void renormalize(const BatchNormalizationOptions& options,
+                   BatchNormalizationTape::Record& record) noexcept;
+  /// Makes sure that the record can take an update.
+  void provide_update(BatchNormalizationTape::Record& record);
 };
 
 /// Throws ArgumentError when options cannot be used, alone or for this input.

@@ -108,10 +108,14 @@ void Layer::rename(std::string name) {
 
 Variable& Layer::add_variable(std::string_view name, const Shape& shape,
                               const Initializer& initializer, VariableRole role) {
-  std::string full_name = fmt::format("{}/{}", traits_.name, name);
   Tensor value(shape, dtype());
-  initialize(initializer, full_name, seed_, value);
-  variables_.push_back(std::make_unique<Variable>(std::move(full_name), std::move(value), role));
+  initialize(initializer, fmt::format("{}/{}", traits_.name, name), seed_, value);
+  return add_variable(name, std::move(value), role);
+}
+
+Variable& Layer::add_variable(std::string_view name, Tensor value, VariableRole role) {
+  variables_.push_back(
+      std::make_unique<Variable>(fmt::format("{}/{}", traits_.name, name), std::move(value), role));
   return *variables_.back();
 }
 

@@ -10,36 +10,10 @@
 #include <string>
 
 #include "lockstep/base/export.hpp"
+#include "lockstep/layers/batch_normalization_options.hpp"
 #include "lockstep/layers/layer.hpp"
-#include "lockstep/params/initializer.hpp"
 
 namespace lockstep {
-
-/// What a layer with trainable = false does in training mode.
-enum class FrozenMode : std::uint8_t {
-  inference,                  ///< moving statistics, no update (TensorFlow 2, Keras)
-  batch_statistics,           ///< batch statistics, no update (TensorFlow 1)
-  batch_statistics_updating,  ///< batch statistics and updates; gamma and beta stay
-};
-
-/// Options of batch normalization; names and defaults are those of Keras.
-struct BatchNormalizationOptions {
-  int axis = -1;           ///< channel axis; negative counts from the end
-  double momentum = 0.99;  ///< weight of the old value in moving averages, in [0, 1]
-  double epsilon = 1e-3;   ///< added to the variance inside the root, >= 0
-  bool center = true;      ///< whether there is a beta
-  bool scale = true;       ///< whether there is a gamma
-  Initializer beta_initializer = Zeros{};
-  Initializer gamma_initializer = Ones{};
-  Initializer moving_mean_initializer = Zeros{};
-  Initializer moving_variance_initializer = Ones{};  ///< must give values >= 0
-  bool trainable = true;
-  FrozenMode frozen_mode = FrozenMode::inference;
-  bool synchronized = false;  ///< statistics over all replicas instead of this rank's batch
-  std::optional<DType> dtype = std::nullopt;  ///< of inputs, outputs and variables
-  std::string name = {};
-  std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
-};
 
 /// What backward needs of a forward call in training mode, and what that call learned.
 class LOCKSTEP_EXPORT BatchNormalizationTape final : public Tape {
@@ -104,6 +78,10 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
                 Gradients gradients = Gradients::overwrite) override;
 
   void commit(Tape& tape) noexcept override;
+
+  /// Applies the updates of the moving statistics that Updates::deferred has collected, in the
+  /// order of their calls, each once.
+  void apply_updates() noexcept;
 
   /// Takes part in the forward or backward that is due with an error instead of a batch: for a
   /// rank of a user's own loop that cannot make the call. All ranks throw that error, those in

@@ -137,6 +137,7 @@ class LOCKSTEP_EXPORT Layer {
   /// Makes communicators among `replicas`. Collective.
   virtual void do_connect(const Communicator& replicas);
 
+  Variable& add_variable(std::string_view name, Tensor value, VariableRole role);
   Variable& add_variable(std::string_view name, const Shape& shape, const Initializer& initializer,
                          VariableRole role);
 
