@@ -6,35 +6,15 @@
 #include "lockstep/base/error.hpp"
 #include "lockstep/layers/batch_normalization.hpp"
 #include "support/catch.hpp"
+#include "support/errors.hpp"
 #include "support/gradients.hpp"
 #include "support/mpi.hpp"
+#include "support/variables.hpp"
 
 using namespace lockstep;
 using namespace lockstep::testing;
 
 namespace {
-
-struct Caught {
-  ErrorCode code{};
-  std::string message;
-  int rank = -1;
-};
-
-template <class Body>
-Caught caught_in(Body&& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return {error.code(), error.what(), error.origin() == nullptr ? -1 : error.origin()->rank};
-  }
-  return {};
-}
-
-bool is_same_everywhere(const Communicator& group, const std::string& text) {
-  for (const auto& other : allgather_varying(group, std::as_bytes(std::span(text))))
-    if (!std::ranges::equal(other, std::as_bytes(std::span(text)))) return false;
-  return true;
-}
 
 struct Fixture {
   Communicator world = Communicator::world();
@@ -53,19 +33,14 @@ struct Fixture {
 
   void require(const Caught& caught, ErrorCode code, int guilty, const std::string& part) {
     REQUIRE_ON_ALL_RANKS(world, caught.code == code);
-    REQUIRE_ON_ALL_RANKS(world, caught.rank == guilty);
-    REQUIRE_ON_ALL_RANKS(world, caught.message.find(part) != std::string::npos);
-    REQUIRE_ON_ALL_RANKS(world, caught.message.find("norm") != std::string::npos);
-    REQUIRE_ON_ALL_RANKS(world, is_same_everywhere(world, caught.message));
+    REQUIRE_ON_ALL_RANKS(world, caught.rank() == guilty);
+    REQUIRE_ON_ALL_RANKS(world, caught.what.find(part) != std::string::npos);
+    REQUIRE_ON_ALL_RANKS(world, caught.what.find("norm") != std::string::npos);
+    REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught.what));
   }
 
   // Every variable but the gradients.
-  std::vector<double> state() {
-    std::vector<double> all;
-    for (Variable* variable : layer.variables())
-      for (const double value : variable->value().values<double>()) all.push_back(value);
-    return all;
-  }
+  std::vector<double> state() { return values_of(layer.variables()); }
 };
 
 }  // namespace
@@ -79,7 +54,7 @@ TEST_CASE("a bad batch on one rank is the same error on all", "[layers]") {
   const auto before = f.state();
 
   const auto forward = [&](const Tensor& x) {
-    return caught_in([&] { f.layer.forward(x, f.y, {.mode = Mode::training, .tape = &f.tape}); });
+    return caught_from([&] { f.layer.forward(x, f.y, {.mode = Mode::training, .tape = &f.tape}); });
   };
   f.require(forward(is_guilty ? f.wrong : f.x), ErrorCode::argument, guilty, "[4, 3]");
 
@@ -89,12 +64,13 @@ TEST_CASE("a bad batch on one rank is the same error on all", "[layers]") {
 
   f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape, .commit = Commit::by_caller});
   const auto backward =
-      caught_in([&] { f.layer.backward(f.tape, is_guilty ? f.wrong : f.x, f.dx); });
+      caught_from([&] { f.layer.backward(f.tape, is_guilty ? f.wrong : f.x, f.dx); });
   f.require(backward, ErrorCode::argument, guilty, "[4, 3]");
 
   BatchNormalizationTape unused;
   f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape, .commit = Commit::by_caller});
-  const auto no_tape = caught_in([&] { f.layer.backward(is_guilty ? unused : f.tape, f.x, f.dx); });
+  const auto no_tape =
+      caught_from([&] { f.layer.backward(is_guilty ? unused : f.tape, f.x, f.dx); });
   f.require(no_tape, ErrorCode::state, guilty, "backward");
 
   REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
@@ -108,13 +84,13 @@ TEST_CASE("a rank that cannot make the call hands its error to all", "[layers]")
   const int guilty = GENERATE_COPY(range(0, num_ranks));
   const bool is_guilty = f.world.rank() == guilty;
   const auto reason = std::make_exception_ptr(DataError("disk is gone"));
-  const auto forward = caught_in([&] {
+  const auto forward = caught_from([&] {
     if (is_guilty) f.layer.fail(Pass::forward, reason);
     f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape});
   });
   f.require(forward, ErrorCode::data, guilty, "disk is gone");
   f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape});
-  const auto backward = caught_in([&] {
+  const auto backward = caught_from([&] {
     if (is_guilty) f.layer.fail(Pass::backward, reason);
     f.layer.backward(f.tape, f.x, f.dx);
   });
@@ -130,7 +106,7 @@ TEST_CASE("layers that differ between ranks are refused when built", "[layers]")
   const auto build = [&](BatchNormalizationOptions options, const Shape& shape) {
     options.synchronized = true;
     options.name = "norm";
-    return caught_in([&] { BatchNormalization(std::move(options)).build(shape, world); });
+    return caught_from([&] { BatchNormalization(std::move(options)).build(shape, world); });
   };
   Fixture f;
   f.require(build({.epsilon = is_guilty ? 0.5 : 0.25}, {4, 2}), ErrorCode::mismatch, guilty, "0.5");
@@ -140,7 +116,7 @@ TEST_CASE("layers that differ between ranks are refused when built", "[layers]")
   const auto batch_axis = build({.axis = 0}, {4, 2});
   REQUIRE_ON_ALL_RANKS(world, batch_axis.code == ErrorCode::argument);
   // The extent of the batch axis is each rank's own.
-  REQUIRE_ON_ALL_RANKS(world, build({}, {world.rank(), 2}).message.empty());
+  REQUIRE_ON_ALL_RANKS(world, build({}, {world.rank(), 2}).what.empty());
 }
 
 TEST_CASE("a build that failed on one rank can be repeated", "[layers]") {
@@ -149,7 +125,7 @@ TEST_CASE("a build that failed on one rank can be repeated", "[layers]") {
   BatchNormalization layer({.synchronized = true});
   const int guilty = world.size() - 1;
   const Shape wrong{4, world.rank() == guilty ? 3 : 2};
-  const auto caught = caught_in([&] { layer.build(wrong, world); });
+  const auto caught = caught_from([&] { layer.build(wrong, world); });
   REQUIRE_ON_ALL_RANKS(world, caught.code == ErrorCode::mismatch);
   REQUIRE_ON_ALL_RANKS(world, !layer.is_built());
   layer.build({4, 2}, world);
@@ -159,18 +135,18 @@ TEST_CASE("a build that failed on one rank can be repeated", "[layers]") {
 TEST_CASE("ranks that call different layers are told so", "[layers]") {
   Fixture f;
   if (f.world.is_solo()) return;
-  const auto caught = caught_in([&] {
+  const auto caught = caught_from([&] {
     f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape, .step = f.world.rank()});
   });
   REQUIRE_ON_ALL_RANKS(f.world, caught.code == ErrorCode::mismatch);
-  REQUIRE_ON_ALL_RANKS(f.world, is_same_everywhere(f.world, caught.message));
+  REQUIRE_ON_ALL_RANKS(f.world, is_same_on_all_ranks(f.world, caught.what));
   f.good_step();
 }
 
 TEST_CASE("frozen is the same on all ranks or an error on all", "[layers]") {
   Fixture f;
   if (f.world.is_solo()) return;
-  const auto caught = caught_in([&] { f.layer.set_trainable(f.world.rank() == 0); });
+  const auto caught = caught_from([&] { f.layer.set_trainable(f.world.rank() == 0); });
   f.require(caught, ErrorCode::mismatch, 1, "trainable");
   REQUIRE_ON_ALL_RANKS(f.world, f.layer.is_trainable());
 }
@@ -184,11 +160,11 @@ TEST_CASE("a failed call leaves nothing on its tape, also not what was there bef
     Call call = by_caller;
     call.mode = earlier;
     f.layer.forward(f.x, f.y, call);
-    f.require(caught_in([&] { f.layer.forward(is_guilty ? f.wrong : f.x, f.y, by_caller); }),
+    f.require(caught_from([&] { f.layer.forward(is_guilty ? f.wrong : f.x, f.y, by_caller); }),
               ErrorCode::argument, f.world.size() - 1, "[4, 3]");
     f.layer.commit(f.tape);
     REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
-    const auto backward = caught_in([&] { f.layer.backward(f.tape, f.x, f.dx); });
+    const auto backward = caught_from([&] { f.layer.backward(f.tape, f.x, f.dx); });
     REQUIRE_ON_ALL_RANKS(f.world, backward.code == ErrorCode::state);
   }
   f.good_step();
@@ -204,7 +180,7 @@ TEST_CASE("a rank that fails when statistics jump is named too", "[layers]") {
   for (double& value : far.values<double>()) value += 1e9;
   if (f.world.rank() == guilty) far.values<double>()[1] = std::numeric_limits<double>::infinity();
   f.require(
-      caught_in([&] { f.layer.forward(far, f.y, {.mode = Mode::training, .tape = &f.tape}); }),
+      caught_from([&] { f.layer.forward(far, f.y, {.mode = Mode::training, .tape = &f.tape}); }),
       ErrorCode::non_finite, guilty, "channel 1");
   REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
   f.good_step();

@@ -11,11 +11,13 @@
 #include "support/catch.hpp"
 #include "support/close.hpp"
 #include "support/gradients.hpp"
+#include "support/variables.hpp"
 
 using namespace lockstep;
 using lockstep::testing::distance;
 using lockstep::testing::gradient_error;
 using lockstep::testing::random_tensor;
+using lockstep::testing::values_of;
 
 namespace {
 
@@ -24,11 +26,6 @@ BatchNormalization built(BatchNormalizationOptions options, const Shape& shape) 
   BatchNormalization layer(std::move(options));
   layer.build(shape);
   return layer;
-}
-
-std::vector<double> values_of(const Variable& variable) {
-  const auto values = variable.value().values<double>();
-  return {values.begin(), values.end()};
 }
 
 Tensor tensor_of(const std::vector<double>& values, const Shape& shape) {
