@@ -6,7 +6,6 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <span>
 #include <string>
@@ -20,6 +19,7 @@ namespace lockstep {
 namespace {
 
 using testing::caught_from;
+using testing::is_same_on_all_ranks;
 
 constexpr std::array<std::size_t, 9> sizes{0, 1, 2, 3, 64, 1000, 4097, 20'000, 300'000};
 
@@ -28,14 +28,6 @@ std::vector<double> numbers_of(int rank, std::size_t size) {
   std::vector<double> numbers(size);
   for (std::size_t i = 0; i < size; ++i) numbers[i] = key.uniform(i) - 0.5;
   return numbers;
-}
-
-// True when all ranks hold the bits that rank 0 holds.
-template <class T>
-bool has_bits_of_rank_0(const Communicator& group, const std::vector<T>& values) {
-  std::vector<T> first = values;
-  broadcast(group, std::as_writable_bytes(std::span(first)), 0);
-  return values.empty() || std::memcmp(first.data(), values.data(), values.size() * sizeof(T)) == 0;
 }
 
 std::vector<std::byte> bytes_of(const std::string& text) {
@@ -48,7 +40,7 @@ TEST_CASE("collectives: a sum of doubles has the same bits on all ranks, for man
   for (const std::size_t size : sizes) {
     std::vector<double> values = numbers_of(world.rank(), size);
     allreduce(world, values, Reduction::sum);
-    REQUIRE_ON_ALL_RANKS(world, has_bits_of_rank_0(world, values));
+    REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, std::as_bytes(std::span(values))));
     double worst = 0.0;
     for (std::size_t i = 0; i < size; i += 97) {
       double expected = 0.0;
@@ -90,7 +82,7 @@ TEST_CASE("collectives: the maximum keeps a NaN of any rank, infinities and tiny
     REQUIRE_ON_ALL_RANKS(world, std::isnan(values[0]) && std::isnan(values[1]));
     REQUIRE_ON_ALL_RANKS(world, values[2] == infinity && values[3] == -1.0 && values[4] == -tiny);
     REQUIRE_ON_ALL_RANKS(world, values[5] == 0.0 && !std::signbit(values[5]) && values[6] == tiny);
-    REQUIRE_ON_ALL_RANKS(world, has_bits_of_rank_0(world, values));
+    REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, std::as_bytes(std::span(values))));
   }
   std::vector<double> lowest{-infinity, -0.0};
   allreduce(world, lowest, Reduction::maximum);

@@ -12,35 +12,25 @@
 #include "lockstep/layers/max_pool2d.hpp"
 #include "support/catch.hpp"
 #include "support/gradients.hpp"
+#include "support/layers.hpp"
 
 namespace lockstep {
 namespace {
 
+using testing::output_of;
 using testing::random_tensor;
-using testing::training_output_of;
 
 std::vector<float> average(const Pool2DOptions& options, const std::vector<float>& image,
                            const Shape& shape) {
   AveragePool2D layer(options);
   layer.create(shape, DType::float32, 0);
-  const Tensor output = training_output_of(layer, Tensor::copy_of(view(image, shape)));
+  const Tensor output =
+      output_of(layer, Tensor::copy_of(view(image, shape)), {.mode = Mode::training});
   return {output.values<float>().begin(), output.values<float>().end()};
 }
 
 TEST_CASE("average pooling obeys the laws of image layers") {
-  const Tensor input = random_tensor({3, 5, 7, 2}, 1);
-  for (const Size2D& pool_size : {Size2D{1, 1}, Size2D{2, 2}, Size2D{3, 3}, Size2D{3, 2}})
-    for (const std::optional<Size2D>& strides :
-         {std::optional<Size2D>(), std::optional(Size2D{1, 1}), std::optional(Size2D{2, 1})})
-      for (const Padding padding : {Padding::valid, Padding::same})
-        testing::check_image_layer(
-            [&](DataFormat data_format) {
-              return std::make_unique<AveragePool2D>(Pool2DOptions{.pool_size = pool_size,
-                                                                   .strides = strides,
-                                                                   .padding = padding,
-                                                                   .data_format = data_format});
-            },
-            input);
+  testing::check_pooling_layer<AveragePool2D>(random_tensor({3, 5, 7, 2}, 1));
 }
 
 TEST_CASE("a constant image stays constant, up to its edges") {
@@ -90,9 +80,10 @@ TEST_CASE("the tape of maximum pooling is not one of average pooling") {
   AveragePool2D layer;
   layer.create(input.shape(), DType::float64, 0);
   const auto tape = maximum.make_tape();
-  const Tensor output = training_output_of(maximum, input, tape.get());
+  const Tensor output = output_of(maximum, input, {.mode = Mode::training, .tape = tape.get()});
   REQUIRE_THROWS_AS(layer.backward(*tape, output, {}), StateError);
-  REQUIRE_THROWS_AS(training_output_of(layer, input, tape.get()), StateError);
+  REQUIRE_THROWS_AS(output_of(layer, input, {.mode = Mode::training, .tape = tape.get()}),
+                    StateError);
 }
 
 TEST_CASE("impossible average pooling is refused when created") {

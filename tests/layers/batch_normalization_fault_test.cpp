@@ -9,6 +9,7 @@
 #include "support/errors.hpp"
 #include "support/gradients.hpp"
 #include "support/mpi.hpp"
+#include "support/variables.hpp"
 
 using namespace lockstep;
 using namespace lockstep::testing;
@@ -32,19 +33,14 @@ struct Fixture {
 
   void require(const Caught& caught, ErrorCode code, int guilty, const std::string& part) {
     REQUIRE_ON_ALL_RANKS(world, caught.code == code);
-    REQUIRE_ON_ALL_RANKS(world, caught.origin && caught.origin->rank == guilty);
+    REQUIRE_ON_ALL_RANKS(world, caught.rank() == guilty);
     REQUIRE_ON_ALL_RANKS(world, caught.what.find(part) != std::string::npos);
     REQUIRE_ON_ALL_RANKS(world, caught.what.find("norm") != std::string::npos);
     REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
   }
 
   // Every variable but the gradients.
-  std::vector<double> state() {
-    std::vector<double> all;
-    for (Variable* variable : layer.variables())
-      for (const double value : variable->value().values<double>()) all.push_back(value);
-    return all;
-  }
+  std::vector<double> state() { return values_of(layer.variables()); }
 };
 
 }  // namespace
@@ -73,7 +69,8 @@ TEST_CASE("a bad batch on one rank is the same error on all", "[layers]") {
 
   BatchNormalizationTape unused;
   f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape, .commit = Commit::by_caller});
-  const auto no_tape = caught_from([&] { f.layer.backward(is_guilty ? unused : f.tape, f.x, f.dx); });
+  const auto no_tape =
+      caught_from([&] { f.layer.backward(is_guilty ? unused : f.tape, f.x, f.dx); });
   f.require(no_tape, ErrorCode::state, guilty, "backward");
 
   REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);

@@ -11,11 +11,13 @@
 #include "support/catch.hpp"
 #include "support/close.hpp"
 #include "support/gradients.hpp"
+#include "support/variables.hpp"
 
 using namespace lockstep;
 using lockstep::testing::distance;
 using lockstep::testing::gradient_error;
 using lockstep::testing::random_tensor;
+using lockstep::testing::values_of;
 
 namespace {
 
@@ -24,11 +26,6 @@ BatchNormalization built(BatchNormalizationOptions options, const Shape& shape) 
   BatchNormalization layer(std::move(options));
   layer.build(shape);
   return layer;
-}
-
-std::vector<double> values_of(const Variable& variable) {
-  const auto values = variable.value().values<double>();
-  return {values.begin(), values.end()};
 }
 
 Tensor tensor_of(const std::vector<double>& values, const Shape& shape) {
@@ -77,7 +74,7 @@ TEST_CASE("any axis of any rank gives what the same channels give last", "[layer
     int axis;
     std::int64_t outer, channels, inner;
   };
-  const auto [shape, axis, outer, channels, inner] = GENERATE(values<Case>({
+  const Case layout = GENERATE(values<Case>({
       {{6, 5}, -1, 6, 5, 1},
       {{6, 5}, 1, 6, 5, 1},
       {{4, 3, 2}, 1, 4, 3, 2},
@@ -89,6 +86,9 @@ TEST_CASE("any axis of any rank gives what the same channels give last", "[layer
       {{5}, 0, 1, 5, 1},
       {{4, 6}, 0, 1, 4, 6},
   }));
+  const Shape shape = layout.shape;
+  const int axis = layout.axis;
+  const std::int64_t outer = layout.outer, channels = layout.channels, inner = layout.inner;
   const Tensor x = random_tensor(shape, 1);
   Tensor y(shape, DType::float64);
   built({.axis = axis}, shape).forward(x, y, training);

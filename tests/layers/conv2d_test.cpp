@@ -10,13 +10,14 @@
 #include "support/catch.hpp"
 #include "support/close.hpp"
 #include "support/gradients.hpp"
+#include "support/layers.hpp"
 
 namespace lockstep {
 namespace {
 
 using testing::distance;
+using testing::output_of;
 using testing::random_tensor;
-using testing::training_output_of;
 
 constexpr std::array<Size2D, 4> kernel_sizes{{{1, 1}, {2, 2}, {3, 3}, {3, 2}}};
 constexpr std::array<Size2D, 3> all_strides{{{1, 1}, {2, 2}, {2, 1}}};
@@ -81,11 +82,11 @@ double error_of(const Conv2DOptions& options, const Tensor& input, DType dtype) 
   const Tensor expected =
       reference(options, input, kernel, bias, layer.output_shape(input.shape()));
   if (dtype == DType::float64)
-    return distance(training_output_of(layer, input).values<double>(), expected.values<double>());
-  Tensor rounded(input.shape(), DType::float32);
-  std::copy(input.values<double>().begin(), input.values<double>().end(),
-            rounded.values<float>().begin());
-  return distance(training_output_of(layer, rounded).values<float>(), expected.values<double>());
+    return distance(output_of(layer, input, {.mode = Mode::training}).values<double>(),
+                    expected.values<double>());
+  return distance(
+      output_of(layer, testing::to_float32(input), {.mode = Mode::training}).values<float>(),
+      expected.values<double>());
 }
 
 TEST_CASE("convolution is the direct sum") {
@@ -106,8 +107,9 @@ TEST_CASE("convolution obeys the laws of image layers") {
   const Tensor input = random_tensor({3, 5, 7, 2}, 1);
   for_all_options([&](Conv2DOptions options) {
     testing::check_image_layer(
-        [&](DataFormat data_format) {
+        [&](DataFormat data_format, DType dtype) {
           options.data_format = data_format;
+          options.dtype = dtype;
           return std::make_unique<Conv2D>(options);
         },
         input);
@@ -121,7 +123,7 @@ TEST_CASE("gradients do not depend on how a batch is cut into products") {
   const Tensor weights = random_tensor(layer.output_shape(input.shape()), 2);
   const auto tape = layer.make_tape();
   Tensor whole(input.shape(), DType::float64);
-  static_cast<void>(training_output_of(layer, input, tape.get()));
+  static_cast<void>(output_of(layer, input, {.mode = Mode::training, .tape = tape.get()}));
   layer.backward(*tape, weights, whole);
   const Tensor kernel_gradient = Tensor::copy_of(layer.kernel().grad());
   const Tensor bias_gradient = Tensor::copy_of(layer.bias().grad());
@@ -129,7 +131,7 @@ TEST_CASE("gradients do not depend on how a batch is cut into products") {
   Tensor parts(input.shape(), DType::float64);
   for (std::int64_t i = 0; i < 5; ++i) {
     const Tensor sample = Tensor::copy_of(TensorView(input).rows(i, 1));
-    static_cast<void>(training_output_of(layer, sample, tape.get()));
+    static_cast<void>(output_of(layer, sample, {.mode = Mode::training, .tape = tape.get()}));
     layer.backward(*tape, TensorView(weights).rows(i, 1), MutableTensorView(parts).rows(i, 1),
                    i == 0 ? Gradients::overwrite : Gradients::accumulate);
   }
@@ -166,14 +168,14 @@ TEST_CASE("a moved convolution goes on where it was") {
   Conv2D first({.filters = 2, .kernel_size = {2, 2}});
   first.create(input.shape(), DType::float64, 3);
   const auto tape = first.make_tape();
-  const Tensor before = training_output_of(first, input, tape.get());
+  const Tensor before = output_of(first, input, {.mode = Mode::training, .tape = tape.get()});
 
   Conv2D second(std::move(first));
   REQUIRE_NOTHROW(second.backward(*tape, before, {}));
   Conv2D third({.filters = 1});
   third = std::move(second);
-  REQUIRE(distance(training_output_of(third, input).values<double>(), before.values<double>()) ==
-          0.0);
+  REQUIRE(distance(output_of(third, input, {.mode = Mode::training}).values<double>(),
+                   before.values<double>()) == 0.0);
   REQUIRE(testing::gradient_error(third, input) < 1e-8);
 }
 

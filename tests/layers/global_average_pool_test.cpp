@@ -14,15 +14,14 @@ namespace lockstep {
 namespace {
 
 using testing::random_tensor;
-using testing::training_output_of;
 
 TEST_CASE("global average pooling obeys the laws of image layers") {
-  for (const Shape& shape : {Shape{3, 5, 7, 2}, Shape{3, 4, 2}, Shape{2, 3, 2, 3, 2},
-                             Shape{3, 1, 1, 4}, Shape{2, 5, 7, 1}})
+  for (const Shape& shape : {Shape{3, 5, 7, 2}, Shape{3, 4, 2}, Shape{3, 3, 2, 3, 2},
+                             Shape{3, 1, 1, 4}, Shape{3, 5, 7, 1}})
     testing::check_image_layer(
-        [](DataFormat data_format) {
+        [](DataFormat data_format, DType dtype) {
           return std::make_unique<GlobalAveragePool>(
-              GlobalAveragePoolOptions{.data_format = data_format});
+              GlobalAveragePoolOptions{.data_format = data_format, .dtype = dtype});
         },
         random_tensor(shape, 1));
 }

@@ -10,12 +10,13 @@
 #include "layers/image_layer_laws.hpp"
 #include "lockstep/base/error.hpp"
 #include "support/catch.hpp"
+#include "support/layers.hpp"
 
 namespace lockstep {
 namespace {
 
 using testing::distinct_tensor;
-using testing::training_output_of;
+using testing::output_of;
 
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -43,19 +44,7 @@ Results results_of(const Pool2DOptions& options, const std::vector<float>& image
 }
 
 TEST_CASE("maximum pooling obeys the laws of image layers") {
-  const Tensor input = distinct_tensor({3, 5, 7, 2});
-  for (const Size2D& pool_size : {Size2D{1, 1}, Size2D{2, 2}, Size2D{3, 3}, Size2D{3, 2}})
-    for (const std::optional<Size2D>& strides :
-         {std::optional<Size2D>(), std::optional(Size2D{1, 1}), std::optional(Size2D{2, 1})})
-      for (const Padding padding : {Padding::valid, Padding::same})
-        testing::check_image_layer(
-            [&](DataFormat data_format) {
-              return std::make_unique<MaxPool2D>(Pool2DOptions{.pool_size = pool_size,
-                                                               .strides = strides,
-                                                               .padding = padding,
-                                                               .data_format = data_format});
-            },
-            input);
+  testing::check_pooling_layer<MaxPool2D>(distinct_tensor({3, 5, 7, 2}));
 }
 
 TEST_CASE("strides are the pool size unless given") {
@@ -103,11 +92,11 @@ TEST_CASE("a moved pooling layer goes on where it was") {
   MaxPool2D first;
   first.create(input.shape(), DType::float64, 0);
   const auto tape = first.make_tape();
-  const Tensor output = training_output_of(first, input, tape.get());
+  const Tensor output = output_of(first, input, {.mode = Mode::training, .tape = tape.get()});
   MaxPool2D second(std::move(first));
   Tensor input_gradient(input.shape(), DType::float64);
   REQUIRE_NOTHROW(second.backward(*tape, output, input_gradient));
-  REQUIRE_NOTHROW(training_output_of(second, input));
+  REQUIRE_NOTHROW(output_of(second, input, {.mode = Mode::training}));
 }
 
 TEST_CASE("impossible pooling is refused when created") {

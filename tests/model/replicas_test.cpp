@@ -1,16 +1,15 @@
 // Models of several ranks: built alike or not at all, failing together.
 
-#include <algorithm>
 #include <functional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "lockstep/base/error.hpp"
-#include "lockstep/comm/collectives.hpp"
 #include "lockstep/model/sequential.hpp"
 #include "model/toy_layers.hpp"
 #include "support/catch.hpp"
+#include "support/errors.hpp"
 #include "support/gradients.hpp"
 #include "support/mpi.hpp"
 
@@ -30,42 +29,15 @@ const Strategy& strategy() {
 const Communicator& ranks() { return strategy().replicas(); }
 bool is_last() { return strategy().rank() == strategy().num_replicas() - 1; }
 
-// True when every rank has the bytes of rank 0.
 bool is_replicated(const TensorView& values) {
   const Tensor here = Tensor::copy_of(values);
   const std::span bytes(static_cast<const std::byte*>(here.data()),
                         static_cast<std::size_t>(here.num_elements()) * size_of(here.dtype()));
-  std::vector<std::byte> first(bytes.begin(), bytes.end());
-  broadcast(ranks(), first, 0);
-  return all_ranks(ranks(), std::ranges::equal(first, bytes));
+  return is_same_on_all_ranks(ranks(), bytes);
 }
 
-struct Outcome {
-  std::optional<ErrorCode> code;
-  std::string message;
-  bool is_same_everywhere = false;
-  int rank = -1;
-};
-
-// What `body` throws, and whether that is the same on all ranks.
-Outcome outcome_of(const std::function<void()>& body) {
-  Outcome outcome;
-  try {
-    body();
-  } catch (const Error& error) {
-    outcome.code = error.code();
-    outcome.message = error.what();
-    if (error.is_agreed()) outcome.rank = error.origin()->rank;
-  }
-  Tensor text({1024}, DType::int64);
-  for (std::size_t i = 0; i < std::min<std::size_t>(outcome.message.size(), 1024); ++i)
-    text.values<std::int64_t>()[i] = outcome.message[i];
-  outcome.is_same_everywhere = is_replicated(text);
-  return outcome;
-}
-
-Outcome build_outcome(Sequential& model, const Shape& input_shape = {4, 3}) {
-  return outcome_of([&] { model.build(input_shape); });
+Caught caught_from_build(Sequential& model, const Shape& input_shape = {4, 3}) {
+  return caught_from([&] { model.build(input_shape); });
 }
 
 }  // namespace
@@ -101,13 +73,13 @@ TEST_CASE("ranks that build different models are told where they differ") {
   const bool is_odd_one_out = is_last() && !ranks().is_solo();
   struct Difference {
     std::string named;
-    std::function<Outcome()> build;
+    std::function<Caught()> build;
   };
   const auto outcome = [](SequentialOptions options, std::vector<std::unique_ptr<Layer>> layers,
                           const Shape& input_shape = {4, 3}) {
     Sequential model(std::move(options), strategy());
     for (auto& layer : layers) model.add(std::move(layer));
-    return build_outcome(model, input_shape);
+    return caught_from_build(model, input_shape);
   };
   const auto scales = [](ScaleOptions second, int num_layers = 2) {
     std::vector<std::unique_ptr<Layer>> layers;
@@ -138,16 +110,16 @@ TEST_CASE("ranks that build different models are told where they differ") {
   };
   for (const Difference& difference : differences) {
     INFO(difference.named);
-    const Outcome found = difference.build();
-    INFO(found.message);
-    REQUIRE_ON_ALL_RANKS(ranks(), found.is_same_everywhere);
+    const Caught found = difference.build();
+    INFO(found.what);
+    REQUIRE_ON_ALL_RANKS(ranks(), is_same_on_all_ranks(ranks(), found.what));
     if (ranks().is_solo()) {
-      REQUIRE_FALSE(found.code);
+      REQUIRE(found.type.empty());
       continue;
     }
     REQUIRE_ON_ALL_RANKS(ranks(), found.code == ErrorCode::mismatch);
-    REQUIRE_ON_ALL_RANKS(ranks(), found.message.find(difference.named) != std::string::npos);
-    REQUIRE_ON_ALL_RANKS(ranks(), found.rank == strategy().num_replicas() - 1);
+    REQUIRE_ON_ALL_RANKS(ranks(), found.what.find(difference.named) != std::string::npos);
+    REQUIRE_ON_ALL_RANKS(ranks(), found.rank() == strategy().num_replicas() - 1);
   }
 }
 
@@ -165,21 +137,22 @@ TEST_CASE("a layer that one rank cannot make fails everywhere; the next build is
   model.add(Scale({.at_create = [&] {
     if (is_unlucky) throw DataError("no such table");
   }}));
-  const Outcome failed = build_outcome(model);
-  INFO(failed.message);
-  REQUIRE_ON_ALL_RANKS(ranks(), failed.is_same_everywhere);
+  const Caught failed = caught_from_build(model);
+  INFO(failed.what);
+  REQUIRE_ON_ALL_RANKS(ranks(), is_same_on_all_ranks(ranks(), failed.what));
   REQUIRE_ON_ALL_RANKS(ranks(), failed.code == ErrorCode::data);
-  REQUIRE_ON_ALL_RANKS(ranks(), failed.rank == strategy().num_replicas() - 1);
-  REQUIRE_THAT(failed.message, Contains("'scale_1'") && Contains("no such table"));
+  REQUIRE_ON_ALL_RANKS(ranks(), failed.rank() == strategy().num_replicas() - 1);
+  REQUIRE_THAT(failed.what, Contains("'scale_1'") && Contains("no such table"));
   REQUIRE_FALSE(model.is_built());
 
-  const Outcome refused = build_outcome(model, {4, 5});
-  INFO(refused.message);
-  REQUIRE_ON_ALL_RANKS(ranks(), refused.code == ErrorCode::state && refused.is_same_everywhere);
+  const Caught refused = caught_from_build(model, {4, 5});
+  INFO(refused.what);
+  REQUIRE_ON_ALL_RANKS(ranks(), refused.code == ErrorCode::state);
+  REQUIRE_ON_ALL_RANKS(ranks(), is_same_on_all_ranks(ranks(), refused.what));
 
   is_unlucky = false;
-  const Outcome good = build_outcome(model);
-  REQUIRE_ON_ALL_RANKS(ranks(), !good.code && model.is_built());
+  const Caught good = caught_from_build(model);
+  REQUIRE_ON_ALL_RANKS(ranks(), good.type.empty() && model.is_built());
   for (const Variable* variable : model.variables())
     REQUIRE_ON_ALL_RANKS(ranks(), is_replicated(variable->value()));
 }
@@ -208,11 +181,11 @@ TEST_CASE("layers merge over all ranks, in the order of their appointments") {
   for (const Pass pass : {Pass::forward, Pass::backward}) {
     Schedule schedule;
     model.add_appointments(pass, schedule);
-    const Outcome failed =
-        outcome_of([&] { schedule.keep(-1, [] { throw StateError("giving up"); }); });
+    const Caught failed =
+        caught_from([&] { schedule.keep(-1, [] { throw StateError("giving up"); }); });
     REQUIRE_ON_ALL_RANKS(ranks(), failed.code == ErrorCode::state);
     const Census& first = pass == Pass::forward ? low : high;
-    if (!ranks().is_solo()) REQUIRE_THAT(failed.message, Contains("'" + first.name() + "'"));
+    if (!ranks().is_solo()) REQUIRE_THAT(failed.what, Contains("'" + first.name() + "'"));
   }
 }
 
@@ -230,23 +203,25 @@ TEST_CASE("a failure of one rank between merges is thrown on all; the model stay
   const Tensor bad({5, 3}, DType::float64);
   for (const Place where : {Place::forward, Place::backward, Place::nowhere}) {
     place = where;
-    const Outcome forward = outcome_of([&] { model.forward(x, training); });
-    INFO(forward.message);
-    REQUIRE_ON_ALL_RANKS(ranks(), forward.is_same_everywhere);
+    const Caught forward = caught_from([&] { model.forward(x, training); });
+    INFO(forward.what);
+    REQUIRE_ON_ALL_RANKS(ranks(), is_same_on_all_ranks(ranks(), forward.what));
     if (where == Place::forward) {
       REQUIRE_ON_ALL_RANKS(ranks(), forward.code == ErrorCode::data);
-      REQUIRE_THAT(forward.message, Contains("'scale'") && Contains("out of luck"));
+      REQUIRE_THAT(forward.what, Contains("'scale'") && Contains("out of luck"));
       model.commit();
       const auto seen = std::as_const(model.variable("scale/num_seen")).value().values<double>();
       REQUIRE_ON_ALL_RANKS(ranks(), seen[0] == 0.0);
       continue;
     }
-    REQUIRE_ON_ALL_RANKS(ranks(), !forward.code);
+    REQUIRE_ON_ALL_RANKS(ranks(), forward.type.empty());
     const bool is_bad = where == Place::backward && is_last();
-    const Outcome backward = outcome_of([&] { model.backward(is_bad ? bad : good); });
-    INFO(backward.message);
-    REQUIRE_ON_ALL_RANKS(ranks(), backward.is_same_everywhere);
-    REQUIRE_ON_ALL_RANKS(ranks(),
-                         (backward.code == ErrorCode::argument) == (where == Place::backward));
+    const Caught backward = caught_from([&] { model.backward(is_bad ? bad : good); });
+    INFO(backward.what);
+    REQUIRE_ON_ALL_RANKS(ranks(), is_same_on_all_ranks(ranks(), backward.what));
+    if (where == Place::backward)
+      REQUIRE_ON_ALL_RANKS(ranks(), backward.code == ErrorCode::argument);
+    else
+      REQUIRE_ON_ALL_RANKS(ranks(), backward.type.empty());
   }
 }

@@ -10,6 +10,7 @@
 #include "lockstep/model/sequential.hpp"
 #include "model/toy_layers.hpp"
 #include "support/catch.hpp"
+#include "support/variables.hpp"
 
 using namespace lockstep;
 using namespace lockstep::testing;
@@ -21,11 +22,6 @@ std::vector<std::string> names_of(const std::vector<Layer*>& layers) {
   std::vector<std::string> names;
   for (const Layer* layer : layers) names.push_back(layer->name());
   return names;
-}
-
-std::vector<double> values_of(const Variable& variable) {
-  const auto values = variable.value().values<double>();
-  return {values.begin(), values.end()};
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <algorithm>
 #include <exception>
 #include <optional>
 #include <span>
@@ -10,8 +9,8 @@
 #include <typeinfo>
 
 #include "lockstep/base/error.hpp"
-#include "lockstep/comm/collectives.hpp"
 #include "lockstep/comm/communicator.hpp"
+#include "support/mpi.hpp"
 
 namespace lockstep::testing {
 
@@ -24,6 +23,8 @@ struct Caught {
 
   /// True for the type that belongs to `error_code`.
   [[nodiscard]] bool is(ErrorCode error_code) const { return code == error_code; }
+  /// Of the rank that failed; -1 when the error is not agreed.
+  [[nodiscard]] int rank() const { return origin ? origin->rank : -1; }
 };
 
 /// Runs `body` and returns what it threw.
@@ -43,10 +44,7 @@ template <class Body>
 
 /// True when `text` is the same on all ranks. Collective.
 [[nodiscard]] inline bool is_same_on_all_ranks(const Communicator& group, const std::string& text) {
-  const auto bytes = std::as_bytes(std::span(text));
-  const auto all = allgather_varying(group, bytes);
-  return std::ranges::all_of(all,
-                             [&](const auto& other) { return std::ranges::equal(other, bytes); });
+  return is_same_on_all_ranks(group, std::as_bytes(std::span(text)));
 }
 
 /// True when all ranks caught the same error and agreed on it: type, message and origin.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/random.hpp"
 
@@ -14,28 +15,18 @@ double loss_of(Layer& layer, const Tensor& input, const Tensor& weights, Call ca
   call.commit = Commit::by_caller;  // every evaluation sees the same state
   Tensor output(layer.output_shape(input.shape()), DType::float64);
   layer.forward(input, output, call);
-  double loss = 0.0;
-  for (std::size_t i = 0; i < output.values<double>().size(); ++i)
-    loss += weights.values<double>()[i] * output.values<double>()[i];
-  return loss;
+  return inner_product_of(weights, output);
 }
 
 // Deviation of `gradient` from differences of `loss` with respect to `values`.
-template <class Loss>
-double deviation(std::span<double> values, std::span<const double> gradient, Loss&& loss) {
-  constexpr double step = 1e-5;
+double deviation(std::span<double> values, std::span<const double> gradient,
+                 const std::function<double()>& loss) {
+  const std::vector<double> differences = differences_of(values, loss);
   double worst = 0.0;
   double scale = 1e-3;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const double value = values[i];
-    values[i] = value + step;
-    const double above = loss();
-    values[i] = value - step;
-    const double below = loss();
-    values[i] = value;
-    const double difference = (above - below) / (2.0 * step);
-    worst = std::max(worst, std::abs(difference - gradient[i]));
-    scale = std::max(scale, std::abs(difference));
+    worst = std::max(worst, std::abs(differences[i] - gradient[i]));
+    scale = std::max(scale, std::abs(differences[i]));
   }
   return worst / scale;
 }
@@ -62,6 +53,26 @@ double gradient_error(Layer& layer, const Tensor& input, Call call) {
         worst, deviation(variable->value().values<double>(), gradient.values<double>(), loss));
   }
   return worst;
+}
+
+std::vector<double> differences_of(std::span<double> values, const std::function<double()>& loss) {
+  constexpr double step = 1e-5;
+  std::vector<double> differences;
+  for (double& value : values) {
+    const double middle = value;
+    value = middle + step;
+    const double above = loss();
+    value = middle - step;
+    const double below = loss();
+    value = middle;
+    differences.push_back((above - below) / (2.0 * step));
+  }
+  return differences;
+}
+
+double inner_product_of(const Tensor& a, const Tensor& b) {
+  const auto left = a.values<double>();
+  return std::inner_product(left.begin(), left.end(), b.values<double>().begin(), 0.0);
 }
 
 Tensor random_tensor(const Shape& shape, std::uint64_t seed) {

@@ -1,6 +1,7 @@
 #include "support/layers.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <vector>
@@ -17,17 +18,6 @@ namespace {
 
 struct OtherTape final : Tape {};
 
-std::vector<Tensor> gradients_of(Layer& layer) {
-  std::vector<Tensor> result;
-  for (const Variable* variable : layer.variables())
-    result.push_back(Tensor::copy_of(variable->grad()));
-  return result;
-}
-
-double distance_of(const Tensor& a, const Tensor& b) {
-  return distance(a.values<double>(), b.values<double>());
-}
-
 bool are_near(const Tensor& a, const Tensor& b, double tolerance) {
   return tolerance == 0.0 ? is_identical(a, b) : distance_of(a, b) <= tolerance;
 }
@@ -37,6 +27,7 @@ void check_float32(const MakeLayer& make, const Tensor& input, Call call) {
   const auto narrow = make(DType::float32);
   wide->build(input.shape());
   narrow->build(input.shape());
+  randomize_parameters(*wide);
   const auto wide_variables = wide->variables();
   for (std::size_t i = 0; i < wide_variables.size(); ++i)
     narrow->variables()[i]->assign(wide_variables[i]->value());
@@ -63,26 +54,35 @@ void check_gradient_modes(Layer& layer, const Tensor& input, const Call& call) {
   (void)output_of(layer, input, call);
   const Tensor dx = input_gradient_of(layer, *call.tape, dy, input.shape());
   const std::vector<Tensor> once = gradients_of(layer);
+  const auto check_once = [&] {
+    for (std::size_t i = 0; i < once.size(); ++i)
+      CHECK(is_identical(gradients_of(layer)[i], once[i]));
+  };
   CHECK(is_identical(input_gradient_of(layer, *call.tape, dy, input.shape()), dx));
-  for (std::size_t i = 0; i < once.size(); ++i)
-    CHECK(is_identical(gradients_of(layer)[i], once[i]));
+  check_once();
 
-  layer.backward(*call.tape, dy, {}, Gradients::accumulate);
-  const std::vector<Tensor> twice = gradients_of(layer);
-  for (std::size_t i = 0; i < once.size(); ++i) {
-    Tensor doubled = once[i];
-    for (double& value : doubled.values<double>()) value *= 2.0;
-    CHECK(distance_of(twice[i], doubled) < 1e-14);
+  for (const bool has_input_gradient : {true, false}) {
+    Tensor filled = input;  // an input's gradient is never added to
+    layer.backward(*call.tape, dy,
+                   has_input_gradient ? MutableTensorView(filled) : MutableTensorView(),
+                   Gradients::accumulate);
+    CHECK(is_identical(filled, has_input_gradient ? dx : input));
+    for (std::size_t i = 0; i < once.size(); ++i) {
+      Tensor twice = once[i];
+      for (double& value : twice.values<double>()) value *= 2.0;
+      CHECK(distance_of(gradients_of(layer)[i], twice) < 1e-14);
+    }
+    layer.backward(*call.tape, dy, {});
+    check_once();
   }
-  layer.backward(*call.tape, dy, {});
-  for (std::size_t i = 0; i < once.size(); ++i)
-    CHECK(is_identical(gradients_of(layer)[i], once[i]));
 }
 
 void check_empty_batch(Layer& layer, const Tensor& input, const Call& call) {
   const Tensor none = rows_of(input, 0, 0);
   const Tensor y = output_of(layer, none, call);
   CHECK(y.num_elements() == 0);
+  for (Variable* variable : layer.variables())
+    std::ranges::fill(variable->grad().values<double>(), 7.0);
   const std::vector<Tensor> before = gradients_of(layer);
   CHECK(
       input_gradient_of(layer, *call.tape, y, none.shape(), Gradients::accumulate).num_elements() ==
@@ -108,16 +108,20 @@ void check_allocations(Layer& layer, const Tensor& input, const Call& call) {
   CHECK(num_allocations() == before);
 }
 
+// Tensors in whose place a float64 one of this shape belongs.
+std::vector<Tensor> misfits_of(const Shape& shape) {
+  return {Tensor(shape.with(0, shape[0] - 1), DType::float64),
+          Tensor(shape.with(0, shape[0] + 1), DType::float64), Tensor(shape, DType::float32)};
+}
+
 void check_refusals(Layer& layer, const Tensor& input, const Call& call) {
   const Shape shape = input.shape();
   const Shape output_shape = layer.output_shape(shape);
   Tensor y(output_shape, DType::float64);
-  Tensor larger(output_shape.with(0, output_shape[0] + 1), DType::float64);
+  const std::vector<Tensor> misfits = misfits_of(output_shape);
   Tensor other(shape.with(shape.rank() - 1, shape[shape.rank() - 1] + 1), DType::float64);
-  Tensor narrow(output_shape, DType::float32);
-  CHECK_THROWS_AS(layer.forward(input, larger, call), ArgumentError);
+  for (Tensor misfit : misfits) CHECK_THROWS_AS(layer.forward(input, misfit, call), ArgumentError);
   CHECK_THROWS_AS(layer.forward(other, y, call), ArgumentError);
-  CHECK_THROWS_AS(layer.forward(input, narrow, call), ArgumentError);
   CHECK_THROWS_AS(layer.forward(to_float32(input), y, call), ArgumentError);
 
   const auto unused = layer.make_tape();
@@ -126,13 +130,20 @@ void check_refusals(Layer& layer, const Tensor& input, const Call& call) {
   CHECK_THROWS_AS(layer.backward(foreign, y, {}), StateError);
   Call misdirected = call;
   misdirected.tape = &foreign;
-  CHECK_THROWS_AS(layer.forward(input, y, misdirected), StateError);
+  for (const Mode mode : {Mode::training, Mode::inference}) {
+    misdirected.mode = mode;
+    CHECK_THROWS_AS(layer.forward(input, y, misdirected), StateError);
+  }
   CHECK(is_identical(y, Tensor(output_shape, DType::float64)));  // nothing was written
 
   layer.forward(input, y, call);
-  CHECK_THROWS_AS(layer.backward(*call.tape, larger, {}), ArgumentError);
-  CHECK_THROWS_AS(layer.backward(*call.tape, narrow, {}), ArgumentError);
+  for (const Tensor& misfit : misfits)
+    CHECK_THROWS_AS(layer.backward(*call.tape, misfit, {}), ArgumentError);
   CHECK_THROWS_AS(layer.backward(*call.tape, y, other), ArgumentError);
+  for (Tensor misfit : misfits_of(shape))
+    CHECK_THROWS_AS(layer.backward(*call.tape, y, misfit), ArgumentError);
+  Tensor dx(shape, DType::float64);
+  CHECK_NOTHROW(layer.backward(*call.tape, y, dx));
 }
 
 }  // namespace
@@ -150,6 +161,20 @@ Tensor input_gradient_of(Layer& layer, Tape& tape, const Tensor& output_gradient
   return result;
 }
 
+std::vector<Tensor> gradients_of(Layer& layer) {
+  std::vector<Tensor> result;
+  for (const Variable* variable : layer.variables())
+    result.push_back(Tensor::copy_of(variable->grad()));
+  return result;
+}
+
+void randomize_parameters(Layer& layer) {
+  std::uint64_t seed = 41;
+  for (Variable* variable : layer.variables())
+    if (variable->role() == VariableRole::parameter)
+      variable->assign(random_tensor(variable->shape(), seed++));
+}
+
 Tensor to_float32(const Tensor& tensor) {
   Tensor result(tensor.shape(), DType::float32);
   std::transform(tensor.values<double>().begin(), tensor.values<double>().end(),
@@ -159,6 +184,10 @@ Tensor to_float32(const Tensor& tensor) {
 
 Tensor rows_of(const Tensor& tensor, std::int64_t first, std::int64_t count) {
   return Tensor::copy_of(TensorView(tensor).rows(first, count));
+}
+
+double distance_of(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() ? distance(a.values<double>(), b.values<double>()) : INFINITY;
 }
 
 bool is_identical(const Tensor& a, const Tensor& b) {
@@ -177,6 +206,7 @@ void check_layer(const MakeLayer& make, const Tensor& input, const Call& call) {
   Tensor y(layer->output_shape(input.shape()), DType::float64);
   CHECK_THROWS_AS(layer->forward(input, y, taped), StateError);
   layer->build(input.shape().with(0, 0));  // the number of samples is free
+  randomize_parameters(*layer);
   check_gradient_modes(*layer, input, taped);
   check_empty_batch(*layer, input, taped);
   check_gradient_modes(*layer, rows_of(input, 0, 1), taped);

@@ -2,8 +2,11 @@
 
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "lockstep/comm/collectives.hpp"
@@ -17,6 +20,14 @@ inline bool all_ranks(const Communicator& group, bool condition) {
   std::array<std::int64_t, 1> num_false{condition ? 0 : 1};
   allreduce(group, num_false, Reduction::sum);
   return num_false[0] == 0;
+}
+
+/// True when `bytes` are the same on all ranks. Collective.
+[[nodiscard]] inline bool is_same_on_all_ranks(const Communicator& group,
+                                               std::span<const std::byte> bytes) {
+  const auto all = allgather_varying(group, bytes);
+  return std::ranges::all_of(all,
+                             [&](const auto& other) { return std::ranges::equal(other, bytes); });
 }
 
 /// All ways of cutting `total` samples over `num_ranks` ranks that tests use: even, everything on

@@ -11,6 +11,7 @@
 #include "support/catch.hpp"
 #include "support/close.hpp"
 #include "support/mpi.hpp"
+#include "support/variables.hpp"
 
 using namespace lockstep;
 using namespace lockstep::testing;
@@ -35,12 +36,7 @@ struct Fixture {
                                         SparseCategoricalCrossentropy{}, std::move(options));
   }
 
-  std::vector<double> variables() {
-    std::vector<double> all;
-    for (Variable* variable : model.variables())
-      for (const double value : variable->value().values<double>()) all.push_back(value);
-    return all;
-  }
+  std::vector<double> variables() { return values_of(model.variables()); }
 };
 
 class StopAfter final : public Callback {
@@ -73,8 +69,7 @@ TEST_CASE("replicas stay equal bit for bit", "[train]") {
   Fixture f;
   f.trainer->fit(blobs(), {.epochs = 3, .batch_size = 8});
   const std::vector<double> mine = f.variables();
-  for (const auto& other : allgather_varying(f.world, std::as_bytes(std::span(mine))))
-    REQUIRE_ON_ALL_RANKS(f.world, std::ranges::equal(other, std::as_bytes(std::span(mine))));
+  REQUIRE_ON_ALL_RANKS(f.world, is_same_on_all_ranks(f.world, std::as_bytes(std::span(mine))));
 }
 
 TEST_CASE("a run ends on all ranks when one asks for it", "[train]") {

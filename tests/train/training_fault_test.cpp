@@ -10,7 +10,9 @@
 #include "lockstep/train/synthetic.hpp"
 #include "lockstep/train/trainer.hpp"
 #include "support/catch.hpp"
+#include "support/errors.hpp"
 #include "support/mpi.hpp"
+#include "support/variables.hpp"
 
 using namespace lockstep;
 using namespace lockstep::testing;
@@ -114,9 +116,7 @@ Sequential trapped_model() {
 
 // Everything that a step changes: variables and the optimizer's memory.
 std::vector<double> state_of(Trainer& trainer) {
-  std::vector<double> all;
-  for (Variable* variable : trainer.model().variables())
-    for (const double value : variable->value().values<double>()) all.push_back(value);
+  std::vector<double> all = values_of(trainer.model().variables());
   for (const auto& [name, value] : trainer.optimizer().state())
     if (value->dtype() == DType::float64)
       for (const double slot : value->values<double>()) all.push_back(slot);
@@ -147,30 +147,21 @@ TEST_CASE("a rank that throws anywhere in a run is named by all ranks", "[train]
   const std::int64_t steps_before = trainer.num_steps();
   armed_where = where;
   is_armed = world.rank() == guilty;
-  std::string message;
-  ErrorOrigin origin;
-  try {
-    trainer.fit(data, options);
-  } catch (const ForeignError& error) {
-    message = error.what();
-    if (error.origin() != nullptr) origin = *error.origin();
-  }
+  const Caught caught = caught_from([&] { trainer.fit(data, options); });
   const bool has_stepped =
       where == Where::step_end || where == Where::epoch_end || where == Where::evaluation;
-  INFO(message);
-  REQUIRE_ON_ALL_RANKS(world, message.find("boom") != std::string::npos);
-  REQUIRE_ON_ALL_RANKS(world, origin.rank == guilty);
-  REQUIRE_ON_ALL_RANKS(world, origin.num_ranks == num_ranks);
-  for (const auto& other : allgather_varying(world, std::as_bytes(std::span(message))))
-    REQUIRE_ON_ALL_RANKS(world, std::ranges::equal(other, std::as_bytes(std::span(message))));
+  INFO(caught.what);
+  REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::foreign));
+  REQUIRE_ON_ALL_RANKS(world, caught.what.find("boom") != std::string::npos);
+  REQUIRE_ON_ALL_RANKS(world, caught.rank() == guilty);
+  REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
   REQUIRE_ON_ALL_RANKS(world, has_stepped == (trainer.num_steps() > steps_before));
   REQUIRE_ON_ALL_RANKS(world, has_stepped == (state_of(trainer) != before));
   REQUIRE_ON_ALL_RANKS(world, !is_armed);
 
   trainer.fit(data, options);
   const auto mine = state_of(trainer);
-  for (const auto& other : allgather_varying(world, std::as_bytes(std::span(mine))))
-    REQUIRE_ON_ALL_RANKS(world, std::ranges::equal(other, std::as_bytes(std::span(mine))));
+  REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, std::as_bytes(std::span(mine))));
 }
 
 TEST_CASE("a failed step leaves no trace in later ones", "[train]") {
@@ -209,16 +200,10 @@ TEST_CASE("errors of a layer that is not synchronized reach all ranks", "[train]
   const Tensor targets({2, 3}, DType::float64);
   trainer.step(x, targets);
   if (world.rank() == guilty) x.values<double>()[1] = std::numeric_limits<double>::infinity();
-  std::string message;
-  int rank = -1;
-  try {
-    trainer.step(x, targets);
-  } catch (const NonFiniteError& error) {
-    message = error.what();
-    rank = error.origin()->rank;
-  }
-  REQUIRE_ON_ALL_RANKS(world, rank == guilty);
-  REQUIRE_ON_ALL_RANKS(world, message.find("plain") != std::string::npos);
+  const Caught caught = caught_from([&] { trainer.step(x, targets); });
+  REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::non_finite));
+  REQUIRE_ON_ALL_RANKS(world, caught.rank() == guilty);
+  REQUIRE_ON_ALL_RANKS(world, caught.what.find("plain") != std::string::npos);
 }
 
 TEST_CASE("callbacks may evaluate, though another rank's callback throws", "[train]") {

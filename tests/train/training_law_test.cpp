@@ -14,6 +14,7 @@
 #include "support/catch.hpp"
 #include "support/close.hpp"
 #include "support/mpi.hpp"
+#include "support/variables.hpp"
 
 using namespace lockstep;
 using namespace lockstep::testing;
@@ -78,15 +79,12 @@ Outcome outcome_of(Model&& model_of, const Dataset& data, const Strategy& strate
                                              .seed = 7,
                                              .validation = &data,
                                              .callbacks = {losses}});
-  Outcome outcome{losses->values, {}, {}, trainer.predict(data, 7)};
+  Outcome outcome{losses->values, {}, values_of(model.variables()), trainer.predict(data, 7)};
   for (const EpochRecord& epoch : history.epochs) {
     outcome.metrics.insert(outcome.metrics.end(),
                            {epoch.training.loss, epoch.training.metrics[0], epoch.validation->loss,
                             epoch.validation->metrics[0]});
   }
-  for (Variable* variable : model.variables())
-    for (const double value : variable->value().values<double>())
-      outcome.variables.push_back(value);
   return outcome;
 }
 
