@@ -80,6 +80,7 @@ BatchNormalizationTape::Record& BatchNormalization::Parts::record_of(const Call&
 }
 
 void BatchNormalization::Parts::read_parameters() noexcept {
+  std::ranges::fill(factor, 1.0);  // backward goes on with it
   if (gamma != nullptr) read_as_double(gamma->value(), factor);
   if (beta != nullptr) read_as_double(beta->value(), offset);
 }

@@ -79,6 +79,8 @@ void Layer::apply_trainable() {
 
 void Layer::commit(Tape&) noexcept {}
 
+void Layer::apply_updates() noexcept {}
+
 void Layer::add_appointments(Pass, Schedule&) {}
 
 void Layer::do_connect(const Communicator&) {}

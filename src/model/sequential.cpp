@@ -325,6 +325,10 @@ void Sequential::commit() noexcept {
   for (Stage& stage : stages_) stage.layer->commit(*stage.tape);
 }
 
+void Sequential::apply_updates() noexcept {
+  for (Stage& stage : stages_) stage.layer->apply_updates();
+}
+
 void Sequential::add_appointments(Pass pass, Schedule& schedule) {
   if (pass == Pass::forward)
     for (Stage& stage : stages_) stage.layer->add_appointments(pass, schedule);

@@ -18,6 +18,7 @@ struct Problem {
   Shape shape;
   int axis;
   double mean;  // in standard deviations
+  BatchNormalizationOptions options = {};
 };
 
 constexpr std::int64_t global_batch = 12;
@@ -39,6 +40,16 @@ Tensor input_of(const Problem& problem, DType dtype, std::uint64_t seed) {
   return result;
 }
 
+BatchNormalizationOptions options_of(const Problem& problem, DType dtype) {
+  BatchNormalizationOptions options = problem.options;
+  options.axis = problem.axis;
+  options.beta_initializer = RandomNormal{.stddev = 0.3, .seed = 2};
+  options.gamma_initializer = RandomNormal{.mean = 1.0, .stddev = 0.3, .seed = 1};
+  options.synchronized = true;
+  options.dtype = dtype;
+  return options;
+}
+
 // A few steps on this rank's rows of every global batch.
 struct Run {
   BatchNormalization layer;
@@ -46,12 +57,7 @@ struct Run {
 
   Run(const Problem& problem, DType dtype, const Communicator& group, std::int64_t first,
       std::int64_t count)
-      : layer({.axis = problem.axis,
-               .momentum = 0.9,
-               .beta_initializer = RandomNormal{.stddev = 0.3, .seed = 2},
-               .gamma_initializer = RandomNormal{.mean = 1.0, .stddev = 0.3, .seed = 1},
-               .synchronized = true,
-               .dtype = dtype}) {
+      : layer(options_of(problem, dtype)) {
     const Shape local = problem.shape.with(0, count);
     layer.build(local, group);
     y.resize(local, dtype);
@@ -117,6 +123,21 @@ TEST_CASE("any cut of the batch gives what one process computes", "[layers]") {
   const double mean = GENERATE(0.0, 10.0);
   check_law<double>({shape, axis, mean}, 1e-12);
   check_law<float>({shape, axis, mean}, 1e-5);
+}
+
+TEST_CASE("any cut of the batch gives the same under every option of the moving statistics",
+          "[layers]") {
+  const auto options = GENERATE(values<BatchNormalizationOptions>({
+      {.momentum = std::nullopt},
+      {.momentum = 0.9, .moving_variance = MovingVariance::unbiased},
+      {.momentum = 0.9, .zero_debias_moving_mean = true},
+      {.momentum = 0.9,
+       .renorm = true,
+       .renorm_clipping = {.rmin = 0.5, .rmax = 2.0, .dmax = 3.0},
+       .renorm_momentum = 0.8},
+  }));
+  check_law<double>({{global_batch, 3, 4, 2}, 1, 10.0, options}, 1e-12);
+  check_law<float>({{global_batch, 5}, -1, 10.0, options}, 1e-5);
 }
 
 TEST_CASE("a synchronized layer on one rank has the bits of a plain one", "[layers]") {

@@ -2,26 +2,30 @@
 
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "lockstep/params/variable.hpp"
 
 namespace lockstep::testing {
 
-/// Elements of the values of float64 variables, one variable after another.
-[[nodiscard]] inline std::vector<double> values_of(const std::vector<Variable*>& variables) {
+/// Elements of the value of a float64 or int64 variable.
+[[nodiscard]] inline std::vector<double> values_of(const Variable& variable) {
   std::vector<double> all;
-  for (const Variable* variable : variables) {
-    const auto values = variable->value().values<double>();
-    all.insert(all.end(), values.begin(), values.end());
-  }
+  if (variable.dtype() == DType::int64)
+    for (const std::int64_t value : variable.value().values<std::int64_t>())
+      all.push_back(static_cast<double>(value));
+  else
+    for (const double value : variable.value().values<double>()) all.push_back(value);
   return all;
 }
 
-/// Elements of the value of a float64 variable.
-[[nodiscard]] inline std::vector<double> values_of(const Variable& variable) {
-  const auto values = variable.value().values<double>();
-  return {values.begin(), values.end()};
+/// Those of several variables, one after another.
+[[nodiscard]] inline std::vector<double> values_of(const std::vector<Variable*>& variables) {
+  std::vector<double> all;
+  for (const Variable* variable : variables)
+    for (const double value : values_of(*variable)) all.push_back(value);
+  return all;
 }
 
 }  // namespace lockstep::testing

@@ -81,7 +81,7 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
 
   /// Applies the updates of the moving statistics that Updates::deferred has collected, in the
   /// order of their calls, each once.
-  void apply_updates() noexcept;
+  void apply_updates() noexcept override;
 
   /// Takes part in the forward or backward that is due with an error instead of a batch: for a
   /// rank of a user's own loop that cannot make the call. All ranks throw that error, those in

@@ -119,6 +119,10 @@ class LOCKSTEP_EXPORT Layer {
   /// Makes what the recorded call learned the layer's state, once.
   virtual void commit(Tape& tape) noexcept;
 
+  /// Makes what calls have collected for later, in their order, each once. Local; replicas stay
+  /// replicas when every rank does it.
+  virtual void apply_updates() noexcept;
+
   /// Adds the merges that a training step makes in this layer, in their order.
   virtual void add_appointments(Pass pass, Schedule& schedule);
 

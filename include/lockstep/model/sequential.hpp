@@ -97,6 +97,9 @@ class LOCKSTEP_EXPORT Sequential {
   /// Commit::by_caller.
   void commit() noexcept;
 
+  /// Makes the updates that layers have deferred. Local; to be done on every rank.
+  void apply_updates() noexcept;
+
   /// Adds the merges that a training step makes in the layers, in the order in which they come.
   void add_appointments(Pass pass, Schedule& schedule);
 
