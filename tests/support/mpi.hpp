@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -32,6 +33,9 @@ std::int64_t num_allreduces() noexcept;
 
 /// The same for every MPI collective that moves data.
 std::int64_t num_collectives() noexcept;
+
+/// From now on every MPI collective that moves data takes this long, or longer, on this rank.
+void set_collective_delay(std::chrono::milliseconds delay) noexcept;
 
 }  // namespace lockstep::testing
 
