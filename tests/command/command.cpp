@@ -66,6 +66,19 @@ std::vector<nlohmann::json> records_in(const std::string& json_lines) {
   return records;
 }
 
+std::vector<nlohmann::json> records_of(const std::string& arguments, int num_ranks) {
+  const Outcome outcome = outcome_of({arguments + " --json", num_ranks});
+  CAPTURE(arguments, num_ranks, outcome.error);
+  REQUIRE(outcome.exit_code == 0);
+  const auto records = records_in(outcome.output);
+  REQUIRE_FALSE(records.empty());
+  return records;
+}
+
+double last(const std::string& field, const std::string& arguments, int num_ranks) {
+  return records_of(arguments, num_ranks).back().at(field).get<double>();
+}
+
 void require_refusal(const std::string& arguments, const std::string& message,
                      const std::string& preamble) {
   for (const int num_ranks : {0, 2}) {

@@ -39,6 +39,12 @@ int num_occurrences(std::string_view text, std::string_view part);
 /// JSON Lines, parsed. Throws when a line is no JSON.
 std::vector<nlohmann::json> records_in(const std::string& json_lines);
 
+/// The records of a run with --json, which must succeed.
+std::vector<nlohmann::json> records_of(const std::string& arguments, int num_ranks = 0);
+
+/// A number in the last one of these records.
+double last(const std::string& field, const std::string& arguments, int num_ranks = 0);
+
 /// Requires that the run ends with exit code 2 and nothing but `message`, said once, alone and on
 /// two ranks.
 void require_refusal(const std::string& arguments, const std::string& message,
