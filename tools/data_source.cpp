@@ -6,42 +6,37 @@
 #include "lockstep/io/idx_folder.hpp"
 #include "lockstep/train/synthetic.hpp"
 
+namespace ls = lockstep;
+
 namespace {
 
-constexpr std::int64_t num_validation_samples = 512;
-
-DataSource blobs_of(std::uint64_t seed) {
-  const lockstep::SyntheticBlobsOptions training{.num_samples = 2048, .seed = seed};
-  auto validation = training;
-  validation.num_samples = num_validation_samples;
-  validation.split = lockstep::Split::validation;
-  return {std::make_unique<lockstep::SyntheticBlobs>(training),
-          std::make_unique<lockstep::SyntheticBlobs>(validation)};
+template <class Task, class Options>
+DataSource synthetic(const Options& training) {
+  Options validation = training;
+  validation.num_samples = 512;
+  validation.split = ls::Split::validation;
+  return {std::make_unique<Task>(training), std::make_unique<Task>(validation)};
 }
 
-DataSource images_of(std::uint64_t seed) {
-  const lockstep::SyntheticImagesOptions training{.num_samples = 2048, .seed = seed};
-  auto validation = training;
-  validation.num_samples = num_validation_samples;
-  validation.split = lockstep::Split::validation;
-  return {std::make_unique<lockstep::SyntheticImages>(training),
-          std::make_unique<lockstep::SyntheticImages>(validation)};
-}
-
-DataSource files_of(const std::string& folder) {
-  auto images = lockstep::read_idx_folder(folder);
-  return {std::make_unique<lockstep::ArrayDataset>(std::move(images.training)),
-          std::make_unique<lockstep::ArrayDataset>(std::move(images.test))};
+DataSource files_in(const std::string& folder) {
+  ls::LabelledImages images = ls::read_idx_folder(folder);
+  return {std::make_unique<ls::ArrayDataset>(std::move(images.training)),
+          std::make_unique<ls::ArrayDataset>(std::move(images.test))};
 }
 
 }  // namespace
 
 DataSource data_source_of(const std::string& name, std::uint64_t seed) {
+  constexpr std::int64_t num_samples = 2048;
   const std::string prefix = "idx:";
-  if (name == "synthetic:blobs") return blobs_of(seed);
-  if (name == "synthetic:images") return images_of(seed);
+  if (name == "synthetic:blobs")
+    return synthetic<ls::SyntheticBlobs>(
+        ls::SyntheticBlobsOptions{.num_samples = num_samples, .seed = seed});
+  if (name == "synthetic:images")
+    return synthetic<ls::SyntheticImages>(
+        ls::SyntheticImagesOptions{.num_samples = num_samples, .seed = seed});
   if (name.starts_with(prefix) && name.size() > prefix.size())
-    return files_of(name.substr(prefix.size()));
-  throw lockstep::ArgumentError("--data '" + name +
-                                "' is unknown; use synthetic:blobs, synthetic:images or idx:FOLDER");
+    return files_in(name.substr(prefix.size()));
+  throw ls::ArgumentError(
+      "--data: expected synthetic:blobs, synthetic:images or idx:FOLDER, got '" + name + "'");
 }

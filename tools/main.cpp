@@ -1,7 +1,5 @@
 // The command lockstep, alone or under mpirun.
 
-#include <spdlog/fmt/fmt.h>
-
 #include <cstdio>
 #include <exception>
 
@@ -13,8 +11,17 @@
 
 namespace {
 
-void say(const lockstep::Communicator& world, const char* message) {
-  if (world.rank() == 0) fmt::print(stderr, "lockstep: {}\n", message);
+void say(const char* message) { std::fprintf(stderr, "lockstep: %s\n", message); }
+
+int exit_code_of(lockstep::ErrorCode code) {
+  switch (code) {
+    case lockstep::ErrorCode::argument:
+      return exit_usage;
+    case lockstep::ErrorCode::non_finite:
+      return exit_diverged;
+    default:
+      return exit_failure;
+  }
 }
 
 // An error that not all ranks have agreed on passes through: then MPI must not be finalized, which
@@ -24,14 +31,15 @@ int run(int argc, char** argv) {
   const auto parsed = parse_command_line(world, argc, argv);
   if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
   try {
-    return train(std::get<TrainOptions>(parsed));
+    train(world, std::get<TrainOptions>(parsed));
+    return exit_ok;
   } catch (const UsageError& error) {
-    say(world, error.what());
+    if (world.rank() == 0) say(error.what());
     return exit_usage;
   } catch (const lockstep::Error& error) {
-    if (!error.is_agreed()) throw;
-    say(world, error.what());
-    return error.code() == lockstep::ErrorCode::argument ? exit_usage : exit_failure;
+    if (!error.is_agreed() && !world.is_solo()) throw;
+    if (world.rank() == 0) say(error.what());
+    return exit_code_of(error.code());
   }
 }
 
@@ -42,7 +50,7 @@ int main(int argc, char** argv) {
     lockstep::Environment environment(argc, argv);
     return run(argc, argv);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "lockstep: {}\n", error.what());
+    say(error.what());
     return exit_failure;
   }
 }

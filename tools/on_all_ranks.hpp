@@ -13,5 +13,8 @@ class UsageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Runs `body` on every rank; throws UsageError on all of them when it throws on any. Collective.
+/// Runs `body`, which must not be collective, on every rank. When it throws on any, all ranks throw
+/// what the lowest of those did: UsageError for an argument or a file that cannot be used,
+/// otherwise an agreed lockstep::Error. The message names the rank unless all failed alike.
+/// Collective.
 void on_all_ranks(const lockstep::Communicator& world, const std::function<void()>& body);

@@ -4,144 +4,141 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
-#include <filesystem>
 #include <system_error>
 
+#include "hosts.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/base/version.hpp"
-#include "lockstep/io/curves.hpp"
-#include "lockstep/io/file.hpp"
+#include "lockstep/comm/environment.hpp"
 
 namespace ls = lockstep;
 
 namespace {
 
-bool is_terminal() {
+constexpr const char* erase_line = "\r\033[K";
+
+// Columns of the terminal that standard output is; 0: none. Open MPI's pseudo terminals have none.
+std::size_t terminal_width() {
   winsize size{};
-  return isatty(STDOUT_FILENO) != 0 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 &&
-         size.ws_col > 0;
+  const bool is_terminal =
+      isatty(STDOUT_FILENO) != 0 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+  return is_terminal ? size.ws_col : 0;
 }
 
-std::string file_in(const std::string& folder, const char* name) {
-  return (std::filesystem::path(folder) / name).string();
+// A result that a full disk swallows is an error.
+void write_result(const std::string& text) {
+  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+    throw ls::DataError("cannot write to standard output: " +
+                        std::system_category().message(errno));
 }
 
-double samples_per_second(const ls::EpochRecord& record) {
-  return static_cast<double>(record.training.num_samples) / std::max(record.seconds, 1e-9);
+// What is no result may get lost.
+void show(std::FILE* stream, const std::string& text) {
+  std::fputs(text.c_str(), stream);
+  std::fflush(stream);
 }
 
-ls::Record fields_of(const ls::EpochRecord& record) {
-  ls::Record fields{{"schema", std::string("lockstep.epoch.1")},
-                    {"epoch", record.epoch + 1},
-                    {"step", record.num_steps},
-                    {"loss", record.training.loss},
-                    {"accuracy", record.training.metrics[0]}};
-  if (record.validation) {
-    fields.push_back({"validation_loss", record.validation->loss});
-    fields.push_back({"validation_accuracy", record.validation->metrics[0]});
-  }
-  fields.push_back({"seconds", record.seconds});
-  fields.push_back({"samples_per_second", samples_per_second(record)});
-  return fields;
+std::string time_text(double seconds) {
+  if (seconds < 100.0) return fmt::format("{:.0f} s", seconds);
+  if (seconds < 6000.0) return fmt::format("{:.0f} min", seconds / 60.0);
+  return fmt::format("{:.1f} h", seconds / 3600.0);
 }
 
-// Training and validation, loss and accuracy: four curves in two panels.
-std::vector<ls::Curve> curves_of(const std::vector<ls::EpochRecord>& epochs) {
-  std::vector<ls::Curve> curves{{"training", {}, {}, "loss"},
-                                {"validation", {}, {}, "loss"},
-                                {"training", {}, {}, "accuracy"},
-                                {"validation", {}, {}, "accuracy"}};
-  for (const ls::EpochRecord& epoch : epochs) {
-    const auto add = [&](std::size_t curve, double value) {
-      curves[curve].x.push_back(static_cast<double>(epoch.epoch + 1));
-      curves[curve].y.push_back(value);
-    };
-    add(0, epoch.training.loss);
-    add(2, epoch.training.metrics[0]);
-    if (!epoch.validation) continue;
-    add(1, epoch.validation->loss);
-    add(3, epoch.validation->metrics[0]);
-  }
-  return curves;
+// Measures of an epoch that go with its scores.
+struct Speed {
+  double samples_per_second;
+  double communication_share;
+};
+
+ls::Record fields_of(const ls::EpochRecord& record, const Speed& speed) {
+  return {{"schema", std::string("lockstep.epoch.1")},
+          {"epoch", record.epoch + 1},
+          {"step", record.num_steps},
+          {"loss", record.training.loss},
+          {"accuracy", record.training.metrics[0]},
+          {"validation_loss", record.validation->loss},
+          {"validation_accuracy", record.validation->metrics[0]},
+          {"seconds", record.seconds},
+          {"samples_per_second", speed.samples_per_second},
+          {"communication_share", speed.communication_share}};
+}
+
+std::string line_of(const ls::EpochRecord& record, const Speed& speed, std::int64_t num_epochs) {
+  return fmt::format(
+      "epoch {}/{}  loss {:.4f}  accuracy {:.3f}  validation loss {:.4f}  "
+      "validation accuracy {:.3f}  {:.0f} samples/s  communication {:.0f}%",
+      record.epoch + 1, num_epochs, record.training.loss, record.training.metrics[0],
+      record.validation->loss, record.validation->metrics[0], speed.samples_per_second,
+      100.0 * speed.communication_share);
+}
+
+std::int64_t num_steps_of(const TrainOptions& options, std::int64_t num_samples) {
+  const std::int64_t per_epoch = (num_samples + options.batch - 1) / options.batch;
+  const std::int64_t num_steps = per_epoch * options.epochs;
+  return options.steps > 0 ? std::min(num_steps, options.steps) : num_steps;
+}
+
+std::string header_of(const TrainOptions& options, const std::vector<std::string>& hosts) {
+  return fmt::format(
+      "lockstep {} on {} rank{} of {}, {}\n{} on {}, global batch {}, {} batch normalization\n",
+      LOCKSTEP_VERSION, hosts.size(), hosts.size() == 1 ? "" : "s", summary_of(hosts),
+      ls::mpi_version(), options.model, options.data, options.batch,
+      options.synchronized ? "synchronized" : "local");
 }
 
 }  // namespace
 
-Report::Report(const TrainOptions& options, const ls::Strategy& strategy,
+Report::Report(const TrainOptions& options, const std::vector<std::string>& hosts,
                std::int64_t num_training_samples)
     : options_(options),
-      is_speaking_(strategy.rank() == 0),
-      is_terminal_(is_speaking_ && !options.json && !options.quiet && is_terminal()) {
-  const std::int64_t steps_per_epoch = (num_training_samples + options.batch - 1) / options.batch;
-  num_steps_in_all_ = steps_per_epoch * options.epochs;
-  if (options.steps > 0) num_steps_in_all_ = std::min(num_steps_in_all_, options.steps);
-  if (!is_speaking_) return;
-  if (!options.quiet) say_header(strategy);
-  if (options.out.empty()) return;
-  std::error_code error;
-  std::filesystem::create_directories(options.out, error);
-  if (error)
-    throw ls::DataError(fmt::format("cannot make the folder {}: {}", options.out, error.message()));
-  ls::write_file(file_in(options.out, "config.json"), to_json(options));
-  ls::write_file(file_in(options.out, "metrics.jsonl"), "");  // those of an earlier run
-  metrics_.emplace(file_in(options.out, "metrics.jsonl"));
+      has_progress_line_(!options.json && !options.quiet && terminal_width() > 0),
+      num_steps_(num_steps_of(options, num_training_samples)) {
+  if (!options.out.empty())
+    folder_.emplace(options.out, configuration_of(options, static_cast<int>(hosts.size())));
+  if (!options.quiet) show(stderr, header_of(options, hosts));
 }
 
-void Report::say_header(const ls::Strategy& strategy) const {
-  fmt::print(stderr, "lockstep {} on {} rank{}: {} on {}, global batch {}, {} batch normalization\n",
-             LOCKSTEP_VERSION, strategy.num_replicas(), strategy.num_replicas() == 1 ? "" : "s",
-             options_.model, options_.data, options_.batch,
-             options_.synchronized ? "synchronized" : "local");
+Report::~Report() {
+  if (has_progress_line_) show(stdout, erase_line);
 }
 
 void Report::on_step_end(ls::Trainer&, const ls::StepRecord& record) {
-  using namespace std::chrono_literals;
-  if (!is_speaking_ || options_.quiet || options_.json) return;
-  const auto now = Clock::now();
-  if (now - last_progress_ < (is_terminal_ ? Clock::duration(100ms) : Clock::duration(30s))) return;
-  last_progress_ = now;
-  show_progress(record);
+  num_samples_ += record.training.num_samples;
+  if (options_.quiet || since_progress_.seconds() < (has_progress_line_ ? 0.1 : 30.0)) return;
+  since_progress_ = Stopwatch();
+  const std::string progress = progress_of(record);
+  if (!has_progress_line_) return show(stderr, progress + "\n");
+  // A line that fills the terminal could not be erased.
+  const std::size_t width = std::max<std::size_t>(terminal_width(), 1) - 1;
+  show(stdout, erase_line + progress.substr(0, width));
 }
 
-void Report::show_progress(const ls::StepRecord& record) {
-  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  const auto done = static_cast<double>(record.step + 1);
-  const double seconds_left = seconds / done * (static_cast<double>(num_steps_in_all_) - done);
-  clear_progress();
-  fmt::print("step {}/{}  loss {:.4f}  accuracy {:.3f}  {:.0f} samples/s  {:.0f} s left{}",
-             record.step + 1, num_steps_in_all_, record.training.loss, record.training.metrics[0],
-             done * static_cast<double>(options_.batch) / seconds, seconds_left,
-             is_terminal_ ? "" : "\n");
-  std::fflush(stdout);
-}
-
-void Report::clear_progress() {
-  if (is_terminal_) fmt::print("\r\033[K");  // to the line's begin, erase it
+std::string Report::progress_of(const ls::StepRecord& record) const {
+  const double seconds = since_start_.seconds();
+  const auto num_done = static_cast<double>(record.step + 1);
+  const double seconds_left = seconds / num_done * (static_cast<double>(num_steps_) - num_done);
+  return fmt::format(
+      "step {}/{}  loss {:.4f}  accuracy {:.3f}  {:.0f} samples/s  communication {:.0f}%  {} left",
+      record.step + 1, num_steps_, record.training.loss, record.training.metrics[0],
+      static_cast<double>(num_samples_) / seconds, 100.0 * since_start_.communication_share(),
+      time_text(seconds_left));
 }
 
 void Report::on_epoch_end(ls::Trainer&, const ls::EpochRecord& record) {
-  if (!is_speaking_) return;
-  epochs_.push_back(record);
-  const ls::Record fields = fields_of(record);
-  if (metrics_) metrics_->write(fields);
-  clear_progress();
-  if (options_.json) {
-    fmt::print("{}\n", ls::to_json_line(fields));
-  } else {
-    fmt::print("epoch {}/{}  loss {:.4f}  accuracy {:.3f}", record.epoch + 1, options_.epochs,
-               record.training.loss, record.training.metrics[0]);
-    if (record.validation)
-      fmt::print("  validation loss {:.4f}  validation accuracy {:.3f}", record.validation->loss,
-                 record.validation->metrics[0]);
-    fmt::print("  {:.0f} samples/s\n", samples_per_second(record));
-  }
-  std::fflush(stdout);
+  const Speed speed{static_cast<double>(record.training.num_samples) / record.seconds,
+                    since_epoch_.communication_share()};
+  since_epoch_ = Stopwatch();
+  const ls::Record fields = fields_of(record, speed);
+  if (folder_) folder_->add(fields, record, record.num_steps == num_steps_);
+  const std::string line =
+      options_.json ? ls::to_json_line(fields) : line_of(record, speed, options_.epochs);
+  write_result((has_progress_line_ ? erase_line : "") + line + "\n");
 }
 
-void Report::finish() {
-  if (!is_speaking_ || options_.out.empty()) return;
-  const std::string path = file_in(options_.out, "curves.svg");
-  ls::write_curves(path, curves_of(epochs_));
-  if (!options_.quiet) fmt::print(stderr, "curves: {}\n", path);
+void Report::finish() const {
+  if (folder_ && !options_.quiet)
+    show(stderr, fmt::format("curves: {}\n", folder_->curves().string()));
 }

@@ -2,41 +2,46 @@
 
 #pragma once
 
-#include <chrono>
-#include <memory>
+#include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
-#include "lockstep/io/json_lines.hpp"
 #include "lockstep/train/trainer.hpp"
+#include "run_folder.hpp"
+#include "stopwatch.hpp"
 #include "train_options.hpp"
 
-/// Speaks on rank 0 only. Results go to standard output, everything else to standard error.
+/// Speaks for all ranks, so one of them has it. Results go to standard output, everything else to
+/// standard error, except for the progress line of a terminal, which stands where the results will.
 class Report final : public lockstep::Callback {
  public:
-  /// Makes the run folder. Throws DataError when that fails.
-  Report(const TrainOptions& options, const lockstep::Strategy& strategy,
+  /// Says the header. `hosts` are those of all ranks. Throws DataError when the run folder cannot
+  /// be made.
+  Report(const TrainOptions& options, const std::vector<std::string>& hosts,
          std::int64_t num_training_samples);
 
+  /// Erases the progress line.
+  ~Report() override;
+
+  /// Shows progress. Local.
   void on_step_end(lockstep::Trainer& trainer, const lockstep::StepRecord& record) override;
+
+  /// Writes the results. Throws DataError when that fails. Local.
   void on_epoch_end(lockstep::Trainer& trainer, const lockstep::EpochRecord& record) override;
 
   /// The last word: where the curves are.
-  void finish();
+  void finish() const;
 
  private:
-  using Clock = std::chrono::steady_clock;
-
-  void say_header(const lockstep::Strategy& strategy) const;
-  void show_progress(const lockstep::StepRecord& record);
-  void clear_progress();
+  [[nodiscard]] std::string progress_of(const lockstep::StepRecord& record) const;
 
   TrainOptions options_;
-  bool is_speaking_;
-  bool is_terminal_;
-  std::int64_t num_steps_in_all_;
-  std::optional<lockstep::JsonLinesWriter> metrics_;
-  std::vector<lockstep::EpochRecord> epochs_;
-  Clock::time_point start_ = Clock::now();
-  Clock::time_point last_progress_ = start_;
+  std::optional<RunFolder> folder_;
+  bool has_progress_line_;        // on a terminal
+  std::int64_t num_steps_;        // of the whole run
+  std::int64_t num_samples_ = 0;  // so far
+  Stopwatch since_start_;
+  Stopwatch since_epoch_;
+  Stopwatch since_progress_;
 };

@@ -1,9 +1,11 @@
 #include "train.hpp"
 
+#include <cmath>
 #include <memory>
+#include <optional>
 
 #include "data_source.hpp"
-#include "exit_code.hpp"
+#include "hosts.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/model/loss.hpp"
 #include "lockstep/parallel/strategy.hpp"
@@ -25,36 +27,47 @@ std::unique_ptr<ls::Optimizer> optimizer_of(const TrainOptions& options) {
       ls::SgdOptions{.learning_rate = options.learning_rate, .momentum = options.momentum});
 }
 
-ls::FitOptions fit_options_of(const TrainOptions& options, const DataSource& data,
-                              std::shared_ptr<ls::Callback> report) {
+ls::FitOptions fit_options_of(const TrainOptions& options, const DataSource& data) {
   ls::FitOptions fit{.epochs = options.epochs,
                      .batch_size = options.batch,
                      .seed = options.seed,
-                     .validation = data.validation.get(),
-                     .callbacks = {std::move(report)}};
+                     .validation = data.validation.get()};
   if (options.steps > 0) fit.max_steps = options.steps;
   return fit;
 }
 
+// Layers refuse what is not finite, but after the last step there is none to do so.
+void check_finite(const ls::History& history) {
+  const ls::EpochRecord& last = history.epochs.back();
+  if (std::isfinite(last.training.loss) && std::isfinite(last.validation->loss)) return;
+  ls::throw_error(ls::ErrorCode::non_finite, "the loss is not finite; try a smaller --lr",
+                  std::make_shared<ls::ErrorOrigin>());
+}
+
 }  // namespace
 
-int train(const TrainOptions& options) {
-  const ls::Strategy strategy{ls::Communicator::world()};
-  const ls::Communicator& world = strategy.replicas();
+void train(const ls::Communicator& world, const TrainOptions& options) {
+  const ls::Strategy strategy(world.dup());
   DataSource data;
   std::optional<ls::Sequential> model;
-  std::shared_ptr<Report> report;
   on_all_ranks(world, [&] {
     data = data_source_of(options.data, options.seed);
-    model = model_of(options, data.training->input_shape(),
-                     data.training->num_classes().value_or(1), strategy);
-    report = std::make_shared<Report>(options, strategy, data.training->num_samples());
+    model = model_of(options, data.training->input_shape(), data.training->num_classes().value(),
+                     strategy);
   });
-  ls::Trainer trainer(*model, optimizer_of(options),
-                      std::make_unique<ls::SparseCategoricalCrossentropy>(),
-                      {.metrics = {std::make_shared<ls::SparseCategoricalAccuracy>()},
-                       .seed = options.seed});
-  trainer.fit(*data.training, fit_options_of(options, data, report));
-  on_all_ranks(world, [&] { report->finish(); });
-  return exit_ok;
+  model->build(data.training->input_shape().prepended(1));
+  const auto hosts = host_names(world);
+  std::shared_ptr<Report> report;  // rank 0 speaks
+  on_all_ranks(world, [&] {
+    if (world.rank() == 0)
+      report = std::make_shared<Report>(options, hosts, data.training->num_samples());
+  });
+
+  ls::Trainer trainer(
+      *model, optimizer_of(options), std::make_unique<ls::SparseCategoricalCrossentropy>(),
+      {.metrics = {std::make_shared<ls::SparseCategoricalAccuracy>()}, .seed = options.seed});
+  ls::FitOptions fit = fit_options_of(options, data);
+  if (report) fit.callbacks = {report};
+  check_finite(trainer.fit(*data.training, fit));
+  if (report) report->finish();
 }

@@ -1,9 +1,18 @@
 #include "train_options.hpp"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <CLI/CLI.hpp>
 #include <array>
+#include <cctype>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "exit_code.hpp"
 #include "lockstep/base/version.hpp"
@@ -15,72 +24,130 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainOptions, data, model, batch, epochs, ste
 
 namespace {
 
-void add_train_options(CLI::App& app, TrainOptions& options) {
-  const auto add = [&](const char* flag, auto& value, const char* help) {
-    std::string variable = "LOCKSTEP_";
-    for (const char* c = flag + 2; *c != '\0'; ++c)
-      variable += *c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(*c)));
-    return app.add_option(flag, value, help)->envname(variable)->capture_default_str();
+// Beyond this a count is a slip, and products of counts might overflow.
+constexpr std::int64_t max_count = 1'000'000'000;
+
+// CLI11's own range lets NaN through and cuts what overflows.
+template <class T>
+CLI::Validator number_in(T least, T greatest, const std::string& what) {
+  const auto check = [=](const std::string& text) {
+    T value{};
+    const char* const end = text.data() + text.size();
+    const auto result = std::from_chars(text.data(), end, value);
+    const bool is_number = result.ec == std::errc() && result.ptr == end;
+    return is_number && value >= least && value <= greatest
+               ? std::string()
+               : fmt::format("expected {}, got '{}'", what, text);
   };
+  return {check, ""};
+}
+
+CLI::Validator count_from(std::int64_t least) {
+  return number_in(least, max_count, fmt::format("a whole number from {} to {}", least, max_count));
+}
+
+void add_train_options(CLI::App& app, TrainOptions& options) {
+  // So that scripts can append to what they pass on.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  const auto add = [&](const char* flag, auto& value, const char* help) {
+    return app.add_option(flag, value, help)->capture_default_str();
+  };
+  const CLI::Validator fraction = number_in(0.0, 1.0, "a number in [0, 1]");
   add("--data", options.data, "synthetic:blobs, synthetic:images or idx:FOLDER");
   add("--model", options.model, "mlp or cnn")->check(CLI::IsMember({"mlp", "cnn"}));
   add("--batch", options.batch, "samples of the global batch, over all ranks")
-      ->check(CLI::Range(std::int64_t{1}, INT64_MAX));
-  add("--epochs", options.epochs, "passes over the data")
-      ->check(CLI::Range(std::int64_t{1}, INT64_MAX));
-  add("--steps", options.steps, "end after so many steps; 0: no limit")
-      ->check(CLI::Range(std::int64_t{0}, INT64_MAX));
-  add("--lr", options.learning_rate, "learning rate");
-  add("--momentum", options.momentum, "momentum of sgd");
-  add("--bn-momentum", options.bn_momentum, "weight of the old value in moving statistics");
+      ->check(count_from(1));
+  add("--epochs", options.epochs, "passes over the data")->check(count_from(1));
+  add("--steps", options.steps, "end after so many steps; 0: no limit")->check(count_from(0));
+  add("--lr", options.learning_rate, "learning rate")
+      ->check(number_in(0.0, std::numeric_limits<double>::max(), "a finite number >= 0"));
+  add("--momentum", options.momentum, "momentum of sgd, in [0, 1]")->check(fraction);
+  add("--bn-momentum", options.bn_momentum, "weight of the old value in moving statistics")
+      ->check(fraction);
   add("--optimizer", options.optimizer, "sgd or adam")->check(CLI::IsMember({"sgd", "adam"}));
   app.add_flag("--sync,!--no-sync", options.synchronized,
                "batch statistics over all ranks (default), or of each rank alone");
-  add("--seed", options.seed, "of initial values and sample order");
+  add("--seed", options.seed, "of initial values and sample order")
+      ->check(number_in(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max(),
+                        "a whole number from 0 to 2^64-1"));
   add("--out", options.out, "folder for config.json, metrics.jsonl and curves.svg");
   app.add_flag("--json", options.json, "write JSON Lines to standard output");
   app.add_flag("--quiet", options.quiet, "write results only, no progress");
+  app.footer(
+      "What no option says is taken from the environment: LOCKSTEP_BATCH for --batch,\n"
+      "LOCKSTEP_BN_MOMENTUM for --bn-momentum, LOCKSTEP_SYNC=false for --no-sync.");
+}
+
+std::string variable_of(const CLI::Option& option) {
+  std::string name = "LOCKSTEP_";
+  for (const char c : option.get_lnames().front())
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
+}
+
+// Gives the options that the command line does not have the values of their variables. Newer
+// versions of CLI11 ignore variables that hold nonsense; here they are errors.
+void read_environment(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    if (option->count() > 0 || option == app.get_help_ptr()) continue;
+    const std::string variable = variable_of(*option);
+    const char* const value = std::getenv(variable.c_str());
+    if (value == nullptr || *value == '\0') continue;
+    try {
+      option->add_result(value);
+      option->run_callback();
+    } catch (const CLI::Error& error) {
+      throw CLI::ValidationError(variable, error.what());
+    }
+  }
 }
 
 struct Parsed {
-  int exit_code = 0;
-  bool has_options = false;
-  TrainOptions options;
+  int exit_code = exit_ok;
+  std::optional<TrainOptions> options;
 };
 
 Parsed parse(int argc, char** argv) {
-  Parsed parsed;
-  CLI::App app("Trains with synchronized batch normalization on all ranks of an MPI job.", "lockstep");
+  TrainOptions options;
+  CLI::App app("Trains with synchronized batch normalization on all ranks of an MPI job.",
+               "lockstep");
   app.set_version_flag("--version", LOCKSTEP_VERSION);
   app.require_subcommand(1);
   CLI::App* train = app.add_subcommand("train", "train a small network; alone or under mpirun");
-  add_train_options(*train, parsed.options);
+  add_train_options(*train, options);
   try {
     app.parse(argc, argv);
-    parsed.has_options = true;
+    read_environment(*train);
+    return {exit_ok, options};
   } catch (const CLI::ParseError& error) {
-    parsed.exit_code = app.exit(error) == 0 ? exit_ok : exit_usage;
+    if (error.get_exit_code() == 0) return {app.exit(error), std::nullopt};  // help or version
+    std::fprintf(stderr, "lockstep: %s\nTry lockstep train --help\n", error.what());
+    return {exit_usage, std::nullopt};
   }
-  return parsed;
 }
 
 }  // namespace
 
-std::string to_json(const TrainOptions& options) { return nlohmann::json(options).dump(2) + "\n"; }
+std::string configuration_of(const TrainOptions& options, int num_ranks) {
+  nlohmann::json configuration = options;
+  configuration["schema"] = "lockstep.config.1";
+  configuration["version"] = LOCKSTEP_VERSION;
+  configuration["ranks"] = num_ranks;
+  return configuration.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
 
 std::variant<TrainOptions, int> parse_command_line(const lockstep::Communicator& world, int argc,
                                                    char** argv) {
   Parsed parsed;
-  std::string text;
+  std::vector<std::uint8_t> message;  // CBOR: paths need not be UTF-8
   if (world.rank() == 0) {
     parsed = parse(argc, argv);
-    text = nlohmann::json(parsed.options).dump();
+    if (parsed.options) message = nlohmann::json::to_cbor(*parsed.options);
   }
-  std::array<std::int64_t, 3> head{parsed.exit_code, parsed.has_options ? 1 : 0,
-                                   static_cast<std::int64_t>(text.size())};
+  std::array<std::int64_t, 2> head{parsed.exit_code, static_cast<std::int64_t>(message.size())};
   lockstep::broadcast(world, std::as_writable_bytes(std::span(head)), 0);
   if (head[1] == 0) return static_cast<int>(head[0]);
-  text.resize(static_cast<std::size_t>(head[2]));
-  lockstep::broadcast(world, std::as_writable_bytes(std::span(text)), 0);
-  return nlohmann::json::parse(text).get<TrainOptions>();
+  message.resize(static_cast<std::size_t>(head[1]));
+  lockstep::broadcast(world, std::as_writable_bytes(std::span(message)), 0);
+  return nlohmann::json::from_cbor(message).get<TrainOptions>();
 }

@@ -3,20 +3,19 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <variant>
 
 #include "lockstep/comm/communicator.hpp"
 
-/// Options of `lockstep train` with their defaults; config.json holds them resolved.
+/// Options of `lockstep train` with their defaults.
 struct TrainOptions {
   std::string data = "synthetic:images";
   std::string model = "cnn";
   std::int64_t batch = 64;
   std::int64_t epochs = 5;
   std::int64_t steps = 0;  ///< at most so many; 0: no limit
-  double learning_rate = 0.05;
+  double learning_rate = 0.01;
   double momentum = 0.9;
   double bn_momentum = 0.9;
   std::string optimizer = "sgd";
@@ -27,10 +26,10 @@ struct TrainOptions {
   bool quiet = false;
 };
 
-/// The options as pretty-printed JSON.
-[[nodiscard]] std::string to_json(const TrainOptions& options);
+/// The options as resolved, with version and number of ranks, as pretty-printed JSON.
+[[nodiscard]] std::string configuration_of(const TrainOptions& options, int num_ranks);
 
-/// Reads the command line on rank 0 and gives every rank the result: options to train with, or the
-/// exit code to end with, after rank 0 has said why. Collective.
-[[nodiscard]] std::variant<TrainOptions, int> parse_command_line(const lockstep::Communicator& world,
-                                                                 int argc, char** argv);
+/// Reads command line and environment on rank 0 and gives every rank the result: options to train
+/// with, or the exit code to end with, after rank 0 has said why. Collective.
+[[nodiscard]] std::variant<TrainOptions, int> parse_command_line(
+    const lockstep::Communicator& world, int argc, char** argv);

@@ -29,10 +29,11 @@ void allreduce_in_place(const Communicator& group, std::span<T> values, MPI_Data
                         Reduction reduction) {
   if (group.is_solo()) return;
   for_each_chunk(values.size(), [&](std::size_t first, int count) {
-    check_mpi(MPI_Allreduce(MPI_IN_PLACE, values.data() + first, count, type,
-                            operation_of(reduction), mpi_of(group)),
-              "MPI_Allreduce");
-    count_message(*group.handle(), static_cast<std::size_t>(count) * sizeof(T));
+    count_call(group, "MPI_Allreduce", static_cast<std::size_t>(count) * sizeof(T),
+               [&](MPI_Comm communicator) {
+                 return MPI_Allreduce(MPI_IN_PLACE, values.data() + first, count, type,
+                                      operation_of(reduction), communicator);
+               });
   });
 }
 
@@ -54,9 +55,11 @@ void allreduce(const Communicator& group, std::span<std::int64_t> values, Reduct
 void broadcast(const Communicator& group, std::span<std::byte> bytes, int root) {
   if (group.is_solo()) return;
   for_each_chunk(bytes.size(), [&](std::size_t first, int count) {
-    check_mpi(MPI_Bcast(bytes.data() + first, count, MPI_BYTE, root, mpi_of(group)), "MPI_Bcast");
-    count_message(*group.handle(),
-                  group.rank() == root ? static_cast<std::size_t>(count) : std::size_t{0});
+    const bool is_root = group.rank() == root;
+    count_call(group, "MPI_Bcast", is_root ? static_cast<std::size_t>(count) : 0,
+               [&](MPI_Comm communicator) {
+                 return MPI_Bcast(bytes.data() + first, count, MPI_BYTE, root, communicator);
+               });
   });
 }
 
@@ -71,10 +74,10 @@ void allgather(const Communicator& group, std::span<const std::byte> local,
   }
   if (local.size() <= max_chunk) {
     const int count = static_cast<int>(local.size());
-    check_mpi(
-        MPI_Allgather(local.data(), count, MPI_BYTE, all.data(), count, MPI_BYTE, mpi_of(group)),
-        "MPI_Allgather");
-    count_message(*group.handle(), local.size());
+    count_call(group, "MPI_Allgather", local.size(), [&](MPI_Comm communicator) {
+      return MPI_Allgather(local.data(), count, MPI_BYTE, all.data(), count, MPI_BYTE,
+                           communicator);
+    });
     return;
   }
   for (int rank = 0; rank < group.size(); ++rank) {

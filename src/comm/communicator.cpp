@@ -19,6 +19,7 @@ namespace {
 
 std::atomic<std::int64_t> total_messages{0};
 std::atomic<std::int64_t> total_bytes{0};
+std::atomic<double> total_seconds{0.0};
 
 }  // namespace
 
@@ -46,12 +47,15 @@ MPI_Comm mpi_of(const Communicator& group) {
   return group.handle()->communicator;
 }
 
-void count_message(Communicator::Handle& handle, std::size_t num_bytes) noexcept {
+void count_message(Communicator::Handle& handle, std::size_t num_bytes,
+                   std::chrono::duration<double> time) noexcept {
   const auto bytes = static_cast<std::int64_t>(num_bytes);
   ++handle.traffic.num_messages;
   handle.traffic.num_bytes += bytes;
+  handle.traffic.seconds += time.count();
   total_messages.fetch_add(1, std::memory_order_relaxed);
   total_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  total_seconds.fetch_add(time.count(), std::memory_order_relaxed);
 }
 
 Communicator::Handle::~Handle() {
@@ -107,7 +111,9 @@ Traffic Communicator::traffic() const noexcept {
   return handle_ == nullptr ? Traffic{} : handle_->traffic;
 }
 
-Traffic total_traffic() noexcept { return {total_messages.load(), total_bytes.load()}; }
+Traffic total_traffic() noexcept {
+  return {total_messages.load(), total_bytes.load(), total_seconds.load()};
+}
 
 std::string host_name() {
   std::array<char, 256> name{};

@@ -1,6 +1,9 @@
 #include "lockstep/comm/environment.hpp"
 
+#include <array>
 #include <exception>
+#include <sstream>
+#include <string_view>
 
 #include "comm/handle.hpp"
 #include "lockstep/base/error.hpp"
@@ -31,6 +34,18 @@ Environment::Environment(int& argc, char**& argv)
 Environment::~Environment() {
   if (owns_mpi_ && is_mpi_running() && std::uncaught_exceptions() == exceptions_in_flight_)
     MPI_Finalize();
+}
+
+std::string mpi_version() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  check_mpi(MPI_Get_library_version(text.data(), &length), "MPI_Get_library_version");
+  // Name and version come first; Open MPI ends them by a comma, others by the line's end.
+  const std::string_view all(text.data(), static_cast<std::size_t>(length));
+  std::istringstream words{std::string(all.substr(0, all.find_first_of(",\n")))};
+  std::string version;
+  for (std::string word; words >> word;) version += (version.empty() ? "" : " ") + word;
+  return version;
 }
 
 }  // namespace lockstep

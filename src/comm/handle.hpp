@@ -4,6 +4,10 @@
 
 #include <mpi.h>
 
+#include <chrono>
+#include <cstddef>
+#include <utility>
+
 #include "lockstep/comm/communicator.hpp"
 
 namespace lockstep {
@@ -27,7 +31,18 @@ void check_mpi(int code, const char* call);
 /// True between MPI_Init and MPI_Finalize.
 [[nodiscard]] bool is_mpi_running() noexcept;
 
-/// Adds one message of `num_bytes` to the counters of `handle` and of the process.
-void count_message(Communicator::Handle& handle, std::size_t num_bytes) noexcept;
+/// Adds one message to the counters of `handle` and of the process.
+void count_message(Communicator::Handle& handle, std::size_t num_bytes,
+                   std::chrono::duration<double> time) noexcept;
+
+/// Makes one call of an MPI collective, `call(communicator)`, to which this rank contributes
+/// `num_bytes`, and counts it. `name` is MPI's, for errors as those of mpi_of() and check_mpi().
+template <class Call>
+void count_call(const Communicator& group, const char* name, std::size_t num_bytes, Call&& call) {
+  const MPI_Comm communicator = mpi_of(group);
+  const auto start = std::chrono::steady_clock::now();
+  check_mpi(std::forward<Call>(call)(communicator), name);
+  count_message(*group.handle(), num_bytes, std::chrono::steady_clock::now() - start);
+}
 
 }  // namespace lockstep

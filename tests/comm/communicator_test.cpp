@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <span>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -154,6 +156,35 @@ TEST_CASE("communicator: every collective is counted, as MPI's profiling interfa
   std::vector<double> none;
   allreduce(part, none, Reduction::sum);
   CHECK(total_traffic().num_messages - messages_before == num_collectives() - collectives_before);
+}
+
+TEST_CASE("communicator: the time of traffic is that within MPI's calls, and no other") {
+  using Clock = std::chrono::steady_clock;
+  using Seconds = std::chrono::duration<double>;
+  constexpr std::chrono::milliseconds delay{20};
+  const Communicator world = Communicator::world();
+  const Communicator other = world.dup();
+  const Traffic total_before = total_traffic();
+  const std::int64_t collectives_before = num_collectives();
+  std::array<double, 1> value{1.0};
+
+  testing::set_collective_delay(delay);
+  const auto start = Clock::now();
+  allreduce(other, value, Reduction::sum);
+  broadcast(other, std::as_writable_bytes(std::span(value)), 0);
+  const auto pause_start = Clock::now();
+  std::this_thread::sleep_for(delay);
+  const auto pause_end = Clock::now();
+  (void)allgather_varying(other, std::as_bytes(std::span(value)));
+  const Seconds elapsed = Clock::now() - start - (pause_end - pause_start);
+  testing::set_collective_delay(std::chrono::milliseconds{0});
+
+  const auto num_calls = static_cast<double>(num_collectives() - collectives_before);
+  const double seconds = other.traffic().seconds;
+  CHECK(seconds >= num_calls * Seconds(delay).count());
+  CHECK(seconds <= elapsed.count());
+  CHECK((seconds > 0.0) == !world.is_solo());
+  CHECK(total_traffic().seconds - total_before.seconds == Approx(seconds).epsilon(1e-9));
 }
 
 TEST_CASE("communicator: the host has a name") { CHECK_FALSE(host_name().empty()); }

@@ -4,9 +4,12 @@
 
 #include <mpi.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <stdexcept>
+#include <string>
+#include <string_view>
 #include <type_traits>
 
 #include "support/mpi.hpp"
@@ -40,6 +43,17 @@ TEST_CASE("environment: an exception that leaves an adopting one leaves MPI runn
   } catch (const std::runtime_error&) {
   }
   REQUIRE_ON_ALL_RANKS(Communicator::world(), is_running());
+}
+
+TEST_CASE("environment: MPI says in one line what it is") {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  MPI_Get_library_version(text.data(), &length);
+  const std::string version = mpi_version();
+  CHECK(version.size() > 3);
+  CHECK(std::ranges::any_of(version, [](char c) { return c >= '0' && c <= '9'; }));
+  CHECK(std::ranges::none_of(version, [](char c) { return c == '\n' || c == '\t' || c == ','; }));
+  CHECK(std::string_view(text.data()).starts_with(version.substr(0, version.find(' '))));
 }
 
 TEST_CASE("environment: it stays where it was made") {

@@ -3,12 +3,19 @@
 #include <mpi.h>
 
 #include <numeric>
+#include <thread>
 
 namespace lockstep::testing {
 namespace {
 
 std::int64_t allreduces = 0;
 std::int64_t collectives = 0;
+std::chrono::milliseconds collective_delay{0};
+
+void count_collective() {
+  ++collectives;
+  if (collective_delay.count() > 0) std::this_thread::sleep_for(collective_delay);
+}
 
 }  // namespace
 
@@ -41,6 +48,8 @@ std::int64_t first_of(const std::vector<std::int64_t>& cut, int rank) {
 std::int64_t num_allreduces() noexcept { return allreduces; }
 std::int64_t num_collectives() noexcept { return collectives; }
 
+void set_collective_delay(std::chrono::milliseconds delay) noexcept { collective_delay = delay; }
+
 }  // namespace lockstep::testing
 
 // MPI's profiling interface: these stand before the library's own, PMPI_ is the real thing.
@@ -49,31 +58,31 @@ extern "C" {
 int MPI_Allreduce(const void* send, void* receive, int count, MPI_Datatype type, MPI_Op operation,
                   MPI_Comm communicator) {
   ++lockstep::testing::allreduces;
-  ++lockstep::testing::collectives;
+  lockstep::testing::count_collective();
   return PMPI_Allreduce(send, receive, count, type, operation, communicator);
 }
 
 int MPI_Iallreduce(const void* send, void* receive, int count, MPI_Datatype type, MPI_Op operation,
                    MPI_Comm communicator, MPI_Request* request) {
   ++lockstep::testing::allreduces;
-  ++lockstep::testing::collectives;
+  lockstep::testing::count_collective();
   return PMPI_Iallreduce(send, receive, count, type, operation, communicator, request);
 }
 
 int MPI_Bcast(void* buffer, int count, MPI_Datatype type, int root, MPI_Comm communicator) {
-  ++lockstep::testing::collectives;
+  lockstep::testing::count_collective();
   return PMPI_Bcast(buffer, count, type, root, communicator);
 }
 
 int MPI_Allgather(const void* send, int send_count, MPI_Datatype send_type, void* receive,
                   int receive_count, MPI_Datatype receive_type, MPI_Comm communicator) {
-  ++lockstep::testing::collectives;
+  lockstep::testing::count_collective();
   return PMPI_Allgather(send, send_count, send_type, receive, receive_count, receive_type,
                         communicator);
 }
 
 int MPI_Barrier(MPI_Comm communicator) {
-  ++lockstep::testing::collectives;
+  lockstep::testing::count_collective();
   return PMPI_Barrier(communicator);
 }
 

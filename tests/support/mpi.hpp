@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -43,6 +44,9 @@ std::int64_t num_allreduces() noexcept;
 
 /// The same for every MPI collective that moves data.
 std::int64_t num_collectives() noexcept;
+
+/// From now on every MPI collective that moves data takes this long, or longer, on this rank.
+void set_collective_delay(std::chrono::milliseconds delay) noexcept;
 
 }  // namespace lockstep::testing
 

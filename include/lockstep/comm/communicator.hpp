@@ -10,10 +10,11 @@
 
 namespace lockstep {
 
-/// Messages and bytes that this process handed to MPI collectives.
+/// Messages and bytes that this process handed to MPI collectives, and the time it spent in them.
 struct Traffic {
   std::int64_t num_messages = 0;  ///< calls of MPI collectives
   std::int64_t num_bytes = 0;     ///< bytes contributed by this rank
+  double seconds = 0.0;           ///< wall-clock time in those calls, waiting for others included
 };
 
 /// A group of ranks with message traffic of its own (an owned duplicate of an MPI communicator).

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <string>
+
 #include "lockstep/base/export.hpp"
 
 namespace lockstep {
@@ -29,5 +31,9 @@ class LOCKSTEP_EXPORT Environment {
   bool owns_mpi_ = false;
   int exceptions_in_flight_ = 0;
 };
+
+/// Name and version of the MPI library in one line, such as "Open MPI v4.1.4". Works without a
+/// running MPI.
+[[nodiscard]] LOCKSTEP_EXPORT std::string mpi_version();
 
 }  // namespace lockstep

@@ -1,0 +1,33 @@
+// What a run leaves behind: config.json, metrics.jsonl and curves.svg in a folder.
+
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "lockstep/io/json_lines.hpp"
+#include "lockstep/train/history.hpp"
+#include "stopwatch.hpp"
+
+class RunFolder {
+ public:
+  /// Makes the folder where it is missing, and replaces the files of an earlier run. Throws
+  /// DataError when that fails.
+  RunFolder(std::filesystem::path folder, const std::string& configuration);
+
+  /// Adds a line to the metrics and a point to the curves, which are drawn after the last epoch,
+  /// and every ten seconds before it. Throws DataError when that fails.
+  void add(const lockstep::Record& metrics, const lockstep::EpochRecord& epoch, bool is_last);
+
+  /// Where the curves are.
+  [[nodiscard]] std::filesystem::path curves() const { return folder_ / "curves.svg"; }
+
+ private:
+  void draw();
+
+  std::filesystem::path folder_;
+  std::vector<lockstep::EpochRecord> epochs_;
+  lockstep::JsonLinesWriter metrics_;
+  Stopwatch since_drawing_;
+};
