@@ -1,5 +1,8 @@
 // What --out leaves behind.
 
+#include <algorithm>
+#include <iterator>
+
 #include "command/command.hpp"
 #include "lockstep/base/version.hpp"
 #include "support/catch.hpp"

@@ -1,7 +1,5 @@
 // Results go to standard output, everything else to standard error, said once by rank 0.
 
-#include <algorithm>
-
 #include "command/command.hpp"
 #include "lockstep/base/version.hpp"
 #include "lockstep/comm/communicator.hpp"
