@@ -15,4 +15,4 @@ export OMP_NUM_THREADS=1
 
 say "Training on two ranks"
 mpirun -n 2 build-release/tools/lockstep train \
-  --data idx:tools/data/digits --model mlp --epochs 5 "$@"
+  --data idx:tools/data/digits --model mlp --lr 0.05 --epochs 5 "$@"
