@@ -29,9 +29,11 @@ std::optional<Failure> non_finite_input(std::span<const double> range) {
                  static_cast<std::int64_t>(channel)};
 }
 
-std::optional<std::int64_t> first_unstorable(std::span<const double> values, DType dtype) {
+// The first channel whose variance, times `correction`, its variable cannot hold.
+std::optional<std::int64_t> first_unstorable(std::span<const double> values, double correction,
+                                             DType dtype) {
   const auto found = std::ranges::find_if_not(
-      values, [&](double value) { return std::isfinite(rounded_to(dtype, value)); });
+      values, [&](double value) { return std::isfinite(rounded_to(dtype, value * correction)); });
   if (found == values.end()) return std::nullopt;
   return found - values.begin();
 }
@@ -158,19 +160,20 @@ std::string BatchNormalization::configuration() const {
   return fmt::format(
       "axis {}, momentum {}, epsilon {}, center {} ({}), scale {} ({}), moving_mean {}, "
       "moving_variance {}, renorm {} ({}, {}, {}; momentum {}), moving variance kind {}, zero "
-      "debias {}, updates {}, nonfinite {}, trainable {}, frozen mode {}, synchronized {}",
-      o.axis, o.momentum ? std::to_string(*o.momentum) : "cumulative", o.epsilon, o.center,
+      "debias {}, updates {}, nonfinite {}, frozen mode {}, synchronized {}",
+      o.axis, o.momentum ? fmt::format("{}", *o.momentum) : "cumulative", o.epsilon, o.center,
       to_string(o.beta_initializer), o.scale, to_string(o.gamma_initializer),
       to_string(o.moving_mean_initializer), to_string(o.moving_variance_initializer), o.renorm,
       o.renorm_clipping.rmin, o.renorm_clipping.rmax, o.renorm_clipping.dmax, o.renorm_momentum,
       static_cast<int>(o.moving_variance), o.zero_debias_moving_mean, static_cast<int>(o.updates),
-      static_cast<int>(o.nonfinite), o.trainable, static_cast<int>(o.frozen_mode), o.synchronized);
+      static_cast<int>(o.nonfinite), static_cast<int>(o.frozen_mode), o.synchronized);
 }
 
 void BatchNormalization::forward(const TensorView& input, const MutableTensorView& output,
                                  const Call& call) {
   const bool merges = uses_batch_statistics(call.mode);
   if (merges || parts_ == nullptr) require_built();
+  if (call.mode == Mode::training) parts_->backward_merges = merges;
   Record& record =
       merges ? normalize_by_batch(input, output, call) : normalize_by_moving(input, output, call);
   ChannelAffine& affine = parts_->output;
@@ -202,7 +205,9 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
   compute_moments(sums, record->moments);
   if (is_far_anywhere(record->moments)) recenter(*record);
   if (options_.nonfinite == Nonfinite::error)
-    if (const auto channel = first_unstorable(record->moments.variance, dtype()))
+    if (const auto channel =
+            first_unstorable(record->moments.variance,
+                             variance_correction(options_, record->moments.count), dtype()))
       exchange.raise(Failure{
           ErrorCode::non_finite,
           fmt::format("the variance of the input overflows {}", name_of(dtype())), *channel});
@@ -272,8 +277,7 @@ void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
   const GradientSumsView sums = gradient_sums_in(exchange.payload());
   parts.read_parameters();
   if (record != nullptr) multiply(parts.factor, record->r);
-  const bool is_merged =
-      record == nullptr ? uses_batch_statistics(Mode::training) : record->uses_batch_statistics;
+  const bool is_merged = record == nullptr ? parts.backward_merges : record->uses_batch_statistics;
   if (is_merged) {
     exchange.merge(record == nullptr ? -1 : record->step, attempt(take_sums));
     differentiate(sums, record->moments.count, record->normalization, parts.factor,
@@ -315,7 +319,9 @@ void BatchNormalization::fail(Pass pass, std::exception_ptr reason) {
   require_built();
   if (reason == nullptr)
     reason = std::make_exception_ptr(StateError("fail() was given no exception as its reason"));
-  if (!uses_batch_statistics(Mode::training)) std::rethrow_exception(reason);
+  const bool merges =
+      pass == Pass::forward ? uses_batch_statistics(Mode::training) : parts_->backward_merges;
+  if (!merges) std::rethrow_exception(reason);
   Exchange& exchange = pass == Pass::forward ? *parts_->forward : *parts_->backward;
   exchange.merge(-1, attempt([&] { std::rethrow_exception(reason); }));
   throw StateError("the ranks went on without the failure of this one");
@@ -348,7 +354,7 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
                                     parts_->num_channels, options_.axis, to_string(input.shape())));
   record.resize(parts_->num_channels);
   parts_->provide_update(record);
-  record.owner = parts_.get();
+  record.owner = parts_->number;
   record.input = input;
   record.columns = columns_of(input.shape(), parts_->axis);
   record.step = call.step;
@@ -359,7 +365,7 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
 BatchNormalization::Record* BatchNormalization::recorded(Tape& tape) const noexcept {
   auto* own = dynamic_cast<BatchNormalizationTape*>(&tape);
   const bool is_usable = own != nullptr && own->record_ != nullptr && own->record_->has_call &&
-                         own->record_->owner == parts_.get();
+                         parts_ != nullptr && own->record_->owner == parts_->number;
   return is_usable ? own->record_.get() : nullptr;
 }
 

@@ -3,6 +3,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -56,6 +57,11 @@ void BatchNormalizationTape::Record::write_input_gradient(
                          normalization.center.data(), affine.a.data(), affine.p.data(),
                          affine.q.data(), input_gradient.values<T>().data());
   });
+}
+
+std::uint64_t BatchNormalization::Parts::next_number() noexcept {
+  static std::atomic<std::uint64_t> last = 0;
+  return ++last;
 }
 
 void BatchNormalization::Parts::resize() {
@@ -147,6 +153,11 @@ void validate(const BatchNormalizationOptions& options, const Shape& input_shape
     throw ArgumentError(
         "zero_debias_moving_mean divides by 1 - momentum^steps: it cannot be combined with "
         "momentum 1 or with the average of all batches");
+  const bool counts_updates = !options.momentum || options.zero_debias_moving_mean;
+  if (options.nonfinite == Nonfinite::skip_update && counts_updates)
+    throw ArgumentError(
+        "nonfinite skip_update cannot be combined with the average of all batches or with "
+        "zero_debias_moving_mean: they count the updates of all channels together");
   if (options.renorm) validate_renorm(options);
 }
 

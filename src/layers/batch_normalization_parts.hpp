@@ -17,7 +17,7 @@ namespace lockstep {
 
 /// One training call: what backward needs, and what is pending until commit.
 struct BatchNormalizationTape::Record {
-  const void* owner = nullptr;  ///< the layer, by its Parts
+  std::uint64_t owner = 0;  ///< the layer, by the number of its Parts
   TensorView input;
   Columns columns;
   std::int64_t step = -1;
@@ -45,7 +45,9 @@ struct BatchNormalizationTape::Record {
 
 /// Variables, merges and scratch memory, once the layer is built.
 struct BatchNormalization::Parts {
-  int axis = 0;  ///< counted from the front
+  const std::uint64_t number = next_number();  ///< of no other layer in this process
+  bool backward_merges = true;                 ///< as the last training call of forward did
+  int axis = 0;                                ///< counted from the front
   std::size_t num_channels = 0;
   Variable* gamma = nullptr;  ///< null without scale
   Variable* beta = nullptr;   ///< null without center
@@ -66,6 +68,7 @@ struct BatchNormalization::Parts {
   InputGradientAffine input_gradient;
   BatchNormalizationTape tape;  ///< of calls that bring none
 
+  [[nodiscard]] static std::uint64_t next_number() noexcept;
   void resize();
   /// Where the call is recorded. Throws ArgumentError when its tape is of no use.
   [[nodiscard]] BatchNormalizationTape::Record& record_of(const Call& call);

@@ -37,6 +37,7 @@ void Layer::build(const Shape& input_shape, const Communicator& replicas) {
   });
   const std::array properties{Property{"layer", fmt::format("{} '{}'", type(), name())},
                               Property{"options", configuration()},
+                              Property{"trainable", is_trainable() ? "true" : "false"},
                               Property{"dtype", std::string(lockstep::name_of(dtype()))},
                               Property{"sample shape", to_string(sample_shape_of(input_shape))}};
   agree(replicas, {fmt::format("layer '{}'", name()), "build", -1}, properties, failure);

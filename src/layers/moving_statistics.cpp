@@ -8,6 +8,11 @@
 
 namespace lockstep {
 
+double variance_correction(const BatchNormalizationOptions& options, double count) noexcept {
+  return options.moving_variance == MovingVariance::unbiased ? count / std::max(count - 1.0, 1.0)
+                                                             : 1.0;
+}
+
 MovingStatistics::MovingStatistics(const BatchNormalizationOptions& options,
                                    const MovingVariables& variables)
     : options_(options), variables_(variables) {
@@ -31,9 +36,7 @@ void MovingStatistics::apply(const MovingUpdate& update) noexcept {
     average(*variables_.mean, update.mean, momentum);
   if (variables_.stddev != nullptr) return average_renorm(update, momentum);
 
-  const double correction = options_.moving_variance == MovingVariance::unbiased
-                                ? update.count / std::max(update.count - 1.0, 1.0)
-                                : 1.0;
+  const double correction = variance_correction(options_, update.count);
   std::ranges::transform(update.variance, batch_.begin(),
                          [&](double variance) { return variance * correction; });
   average(*variables_.variance, batch_, momentum);
@@ -41,10 +44,11 @@ void MovingStatistics::apply(const MovingUpdate& update) noexcept {
 
 void MovingStatistics::choose_channels(const MovingUpdate& update) noexcept {
   const DType dtype = variables_.variance->dtype();
+  const double correction = variance_correction(options_, update.count);
   for (std::size_t c = 0; c < is_updated_.size(); ++c)
-    is_updated_[c] =
-        options_.nonfinite == Nonfinite::warn ||
-        (std::isfinite(update.mean[c]) && std::isfinite(rounded_to(dtype, update.variance[c])));
+    is_updated_[c] = options_.nonfinite == Nonfinite::warn ||
+                     (std::isfinite(update.mean[c]) &&
+                      std::isfinite(rounded_to(dtype, update.variance[c] * correction)));
 }
 
 void MovingStatistics::average(Variable& average, std::span<const double> batch,

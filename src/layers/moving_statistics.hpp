@@ -21,6 +21,10 @@ struct MovingUpdate {
 /// Updates in the order of their calls. A list: handing one on neither throws nor allocates.
 using MovingUpdates = std::list<MovingUpdate>;
 
+/// What the biased variance of `count` elements is multiplied by before it is averaged.
+[[nodiscard]] double variance_correction(const BatchNormalizationOptions& options,
+                                         double count) noexcept;
+
 /// Variables of the moving statistics, [channels] but for two scalars.
 struct MovingVariables {
   Variable* mean = nullptr;

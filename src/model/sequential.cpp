@@ -313,6 +313,7 @@ void Sequential::fail(Pass pass, std::exception_ptr reason) {
     reason = std::make_exception_ptr(StateError("fail() was given no exception as its reason"));
   Schedule& schedule = pass == Pass::forward ? schedules_->forward : schedules_->backward;
   if (pass == Pass::forward) {
+    has_record_ = false;  // as forward() does on the other ranks
     schedule.clear();
     add_appointments(pass, schedule);
   }

@@ -111,6 +111,8 @@ TEST_CASE("layers that differ between ranks are refused when built", "[layers]")
   Fixture f;
   f.require(build({.epsilon = is_guilty ? 0.5 : 0.25}, {4, 2}), ErrorCode::mismatch, guilty, "0.5");
   f.require(build({}, {4, is_guilty ? 3 : 2}), ErrorCode::mismatch, guilty, "[3]");
+  f.require(build({.momentum = is_guilty ? 0.9999996 : 0.9999999}, {4, 2}), ErrorCode::mismatch,
+            guilty, "0.9999996");
   f.require(build({.momentum = is_guilty ? 2.0 : 0.5}, {4, 2}), ErrorCode::argument, guilty,
             "momentum");
   const auto batch_axis = build({.axis = 0}, {4, 2});
@@ -194,4 +196,26 @@ TEST_CASE("a frozen layer fails alone: nobody meets it", "[layers]") {
                     DataError);
   f.layer.set_trainable(true);
   f.good_step();
+}
+
+TEST_CASE("a layer that one rank froze before is refused when built", "[layers]") {
+  const Communicator world = Communicator::world();
+  if (world.is_solo()) return;
+  BatchNormalization layer({.synchronized = true});
+  if (world.rank() == 0) layer.set_trainable(false);
+  const auto caught = caught_from([&] { layer.build({4, 2}, world); });
+  REQUIRE_ON_ALL_RANKS(world, caught.code == ErrorCode::mismatch);
+}
+
+TEST_CASE("backward is told of a failure as its forward merged, frozen since or not", "[layers]") {
+  Fixture f;
+  const int guilty = f.world.size() - 1;
+  f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape});
+  f.layer.set_trainable(false);
+  f.require(caught_from([&] {
+              if (f.world.rank() == guilty)
+                f.layer.fail(Pass::backward, std::make_exception_ptr(DataError("gone")));
+              f.layer.backward(f.tape, f.x, f.dx);
+            }),
+            ErrorCode::data, guilty, "gone");
 }

@@ -226,4 +226,8 @@ TEST_CASE("options that contradict each other are refused when built", "[layers]
              Contains("zero_debias"));
   CHECK_THAT(message_of({.momentum = std::nullopt, .zero_debias_moving_mean = true}),
              Contains("zero_debias"));
+  CHECK_THAT(message_of({.momentum = std::nullopt, .nonfinite = Nonfinite::skip_update}),
+             Contains("skip_update"));
+  CHECK_THAT(message_of({.zero_debias_moving_mean = true, .nonfinite = Nonfinite::skip_update}),
+             Contains("skip_update"));
 }

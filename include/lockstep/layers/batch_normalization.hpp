@@ -43,9 +43,9 @@ class LOCKSTEP_EXPORT BatchNormalizationTape final : public Tape {
 ///
 /// In training mode mean and variance are those of the batch, over all axes but the channel axis
 /// and, when synchronized, over the batches of all ranks: exactly as if one process had them all,
-/// however uneven or empty they are. One MPI_Allreduce each in forward and backward; three in a
-/// forward whose data jumped by more than 2^9 standard deviations. In inference mode the moving
-/// statistics normalize and nothing is communicated.
+/// however uneven or empty they are. One MPI_Allreduce each in forward and backward; up to
+/// three in a forward whose mean jumped by more than 2^10 standard deviations. In inference mode
+/// the moving statistics normalize and nothing is communicated.
 ///
 /// Ioffe and Szegedy: Batch Normalization, 2015.
 class LOCKSTEP_EXPORT BatchNormalization : public Layer {
@@ -66,7 +66,8 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   /// Normalizes `input` into `output`, which has its shape and dtype. In training mode `call.tape`
   /// receives what backward needs. Every rank of the group must call it, also with an empty batch.
   /// When any rank fails, all throw the same error and no state has changed: ArgumentError for
-  /// views that do not fit, NonFiniteError for NaN or infinity in a training input.
+  /// views that do not fit, NonFiniteError for NaN, infinity or an overflowing variance under
+  /// Nonfinite::error.
   /// Collective in training mode when synchronized.
   void forward(const TensorView& input, const MutableTensorView& output, const Call& call) override;
 

@@ -129,7 +129,8 @@ class LOCKSTEP_EXPORT Layer {
   /// All variables in a fixed order; empty before create().
   [[nodiscard]] virtual std::vector<Variable*> variables();
 
-  /// The variable whose name ends with "/`name`". Throws ArgumentError listing those there are.
+  /// The variable of this full name, "dense/kernel", or of the name within the layer, "kernel".
+  /// Throws ArgumentError listing those there are.
   [[nodiscard]] Variable& variable(std::string_view name);
 
   /// For containers: gives the layer its name in the model; before create() only.
