@@ -71,10 +71,13 @@ Trainer::~Trainer() = default;
 History Trainer::fit(const Dataset& data, const FitOptions& options) {
   Parts& parts = *parts_;
   parts.require(Activity::none, "fit()");
-  parts.prepare(data.input_shape().prepended(1));
+  std::vector<Property> properties;
   std::optional<Sampler> sampler;
-  const auto failure = attempt([&] { sampler = sampler_of(data, options); });
-  agree(parts.replicas(), {"trainer", "fit", -1}, properties_of(data, options), failure);
+  parts.prepare_for(data, "fit", [&] {
+    properties = properties_of(data, options);
+    sampler = sampler_of(data, options);
+  });
+  agree(parts.replicas(), {"trainer", "fit", -1}, properties);
 
   History history;
   for (const auto& metric : parts.options.metrics) history.metric_names.push_back(metric->name());
@@ -130,9 +133,10 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
 
 Scores Trainer::evaluate(const Dataset& data, std::int64_t batch_size) {
   parts_->require(Activity::epoch_callbacks, "evaluate()");
-  parts_->prepare(data.input_shape().prepended(1));
-  const std::array properties{Property{"data", text_of(&data)},
-                              Property{"batch_size", std::to_string(batch_size)}};
+  std::vector<Property> properties;
+  parts_->prepare_for(data, "evaluate", [&] {
+    properties = {{"data", text_of(&data)}, {"batch_size", std::to_string(batch_size)}};
+  });
   agree(parts_->replicas(), {"trainer", "evaluate", -1}, properties);
   return parts_->evaluate(data, batch_size);
 }
@@ -158,7 +162,8 @@ Scores Trainer::Parts::evaluate(const Dataset& data, std::int64_t batch_size) {
 Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
   Parts& parts = *parts_;
   parts.require(Activity::epoch_callbacks, "predict()");
-  parts.prepare(data.input_shape().prepended(1));
+  std::vector<Property> properties;
+  parts.prepare_for(data, "predict", [&] { properties = {{"data", text_of(&data)}}; });
   const Communicator& replicas = parts.replicas();
   const Shard shard = parts.model.strategy().shard_of(data.num_samples());
   Tensor local, all;
@@ -182,7 +187,6 @@ Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
     }
   };
   const auto failure = attempt(predict_shard);
-  const std::array properties{Property{"data", text_of(&data)}};
   agree(replicas, {"trainer", "predict", -1}, properties, failure);
 
   auto* target = static_cast<std::byte*>(all.data());

@@ -50,6 +50,18 @@ void Trainer::Parts::prepare(const Shape& input_shape) {
   record.training.metrics.resize(options.metrics.size());
 }
 
+void Trainer::Parts::prepare_for(const Dataset& data, const char* call,
+                                 const std::function<void()>& describe) {
+  Shape input_shape;
+  const auto failure = attempt([&] {
+    input_shape = data.input_shape().prepended(1);
+    describe();
+  });
+  // The others are at an agreement too, whichever it is: all have one length.
+  if (failure) agree(replicas(), {"trainer", call, -1}, {}, failure);
+  prepare(input_shape);
+}
+
 std::size_t Trainer::Parts::num_sums() const {
   std::size_t length = first_metric;
   for (const auto& metric : options.metrics) length += static_cast<std::size_t>(metric->num_sums());

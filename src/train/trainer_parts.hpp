@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -78,6 +79,10 @@ struct Trainer::Parts {
 
   /// Builds the model if need be and agrees on what all ranks train. Collective.
   void prepare(const Shape& input_shape);
+
+  /// The same for samples of `data`; `describe` reads what else this `call` compares. What fails in
+  /// that is told to the ranks that go on. Collective.
+  void prepare_for(const Dataset& data, const char* call, const std::function<void()>& describe);
 
   /// Number of sums that describe loss and metrics of some samples: count, loss, metrics.
   [[nodiscard]] std::size_t num_sums() const;

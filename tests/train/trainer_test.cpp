@@ -138,6 +138,7 @@ TEST_CASE("a step without any sample changes nothing", "[train]") {
 
 TEST_CASE("what cannot be trained is refused on all ranks", "[train]") {
   Fixture f;
+  f.trainer->fit(blobs());
   const auto fit = [&](FitOptions options) {
     try {
       f.trainer->fit(blobs(), options);
