@@ -23,4 +23,10 @@ struct Property {
 void agree(const Communicator& group, const Meeting& meeting, std::span<const Property> properties,
            const std::optional<Failure>& failure = std::nullopt);
 
+/// Returns or throws when all ranks are here. Those that are in an agreement meanwhile hear there
+/// of a failure of this rank, or of the different calls, and must come here next. Then all ranks
+/// throw the failure of the lowest rank that has one. One MPI_Allreduce when all come with none.
+/// Collective.
+void assemble(const Communicator& group, const Meeting& meeting, std::optional<Failure> failure);
+
 }  // namespace lockstep

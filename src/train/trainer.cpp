@@ -123,8 +123,8 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
     const Doing doing(activity, Activity::epoch_callbacks);
     for (const auto& callback : fit_options.callbacks) callback->on_epoch_end(trainer, epoch);
   });
-  agree(replicas(), {"trainer", "end of epoch", epoch.epoch}, {},
-        std::exchange(carried, std::nullopt));
+  assemble(replicas(), {"trainer", "end of epoch", epoch.epoch},
+           std::exchange(carried, std::nullopt));
   std::array<std::int64_t, 1> stop{stop_requested ? 1 : 0};
   allreduce(replicas(), stop, Reduction::maximum);
   is_stopping = is_stopping || stop[0] != 0;

@@ -230,6 +230,42 @@ TEST_CASE("callbacks may evaluate, though another rank's callback throws", "[tra
   trainer.fit(data, options);
 }
 
+TEST_CASE("ranks whose callbacks part meet again at the end of the epoch", "[train]") {
+  const Communicator world = Communicator::world();
+  const TrapData data;
+  enum class Part { evaluate, swallow, leave_out };
+  class Parting final : public Callback {
+   public:
+    Parting(const Dataset& samples, Part part) : samples_(samples), part_(part) {}
+    void on_epoch_end(Trainer& trainer, const EpochRecord&) override {
+      if (part_ == Part::leave_out) return;
+      try {
+        static_cast<void>(trainer.evaluate(samples_));
+      } catch (const Error&) {
+        if (part_ != Part::swallow) throw;
+      }
+    }
+
+   private:
+    const Dataset& samples_;
+    Part part_;
+  };
+  Sequential model = trapped_model();
+  Trainer trainer(model, Sgd(), TrapLoss{});
+  trainer.fit(data);
+  const auto fit = [&](Part part_of_rank_0) {
+    const Part part = world.rank() == 0 ? part_of_rank_0 : Part::evaluate;
+    trainer.fit(data, {.callbacks = {std::make_shared<Parting>(data, part)}});
+  };
+  if (!world.is_solo()) {
+    armed_where = Where::evaluation;
+    is_armed = world.rank() == world.size() - 1;
+    REQUIRE_THROWS_AS(fit(Part::swallow), ForeignError);
+    REQUIRE_THROWS_AS(fit(Part::leave_out), MismatchError);
+  }
+  REQUIRE_NOTHROW(fit(Part::evaluate));
+}
+
 TEST_CASE("a step's callback must not be collective", "[train]") {
   const TrapData data;
   class Evaluating final : public Callback {
