@@ -98,7 +98,7 @@ std::unique_ptr<Tape> BatchNormalization::make_tape() const {
 void BatchNormalization::do_create(const Shape& input_shape) {
   validate(options_, input_shape);
   auto parts = std::make_unique<Parts>();
-  parts->axis = resolved_axis(options_.axis, input_shape);
+  parts->axis = resolved_axis(options_.axis.values().front(), input_shape);
   const std::int64_t num_channels = input_shape[parts->axis];
   parts->num_channels = static_cast<std::size_t>(num_channels);
   const auto add = [&](const char* name, const Initializer& initializer, VariableRole role) {
@@ -161,8 +161,8 @@ std::string BatchNormalization::configuration() const {
       "axis {}, momentum {}, epsilon {}, center {} ({}), scale {} ({}), moving_mean {}, "
       "moving_variance {}, renorm {} ({}, {}, {}; momentum {}), moving variance kind {}, zero "
       "debias {}, updates {}, nonfinite {}, frozen mode {}, synchronized {}",
-      o.axis, o.momentum ? fmt::format("{}", *o.momentum) : "cumulative", o.epsilon, o.center,
-      to_string(o.beta_initializer), o.scale, to_string(o.gamma_initializer),
+      o.axis.values().front(), o.momentum ? fmt::format("{}", *o.momentum) : "cumulative",
+      o.epsilon, o.center, to_string(o.beta_initializer), o.scale, to_string(o.gamma_initializer),
       to_string(o.moving_mean_initializer), to_string(o.moving_variance_initializer), o.renorm,
       o.renorm_clipping.rmin, o.renorm_clipping.rmax, o.renorm_clipping.dmax, o.renorm_momentum,
       static_cast<int>(o.moving_variance), o.zero_debias_moving_mean, static_cast<int>(o.updates),
@@ -171,9 +171,9 @@ std::string BatchNormalization::configuration() const {
 
 void BatchNormalization::forward(const TensorView& input, const MutableTensorView& output,
                                  const Call& call) {
-  const bool merges = uses_batch_statistics(call.mode);
+  const bool merges = uses_batch_statistics(mode_of(call));
   if (merges || parts_ == nullptr) require_built();
-  if (call.mode == Mode::training) parts_->backward_merges = merges;
+  if (mode_of(call) == Mode::training) parts_->backward_merges = merges;
   Record& record =
       merges ? normalize_by_batch(input, output, call) : normalize_by_moving(input, output, call);
   ChannelAffine& affine = parts_->output;
@@ -351,14 +351,15 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   check_call(input, output);
   if (input.shape()[parts_->axis] != static_cast<std::int64_t>(parts_->num_channels))
     throw ArgumentError(fmt::format("expected {} channels along axis {}, got an input of shape {}",
-                                    parts_->num_channels, options_.axis, to_string(input.shape())));
+                                    parts_->num_channels, options_.axis.values().front(),
+                                    to_string(input.shape())));
   record.resize(parts_->num_channels);
   parts_->provide_update(record);
   record.owner = parts_->number;
   record.input = input;
   record.columns = columns_of(input.shape(), parts_->axis);
   record.step = call.step;
-  record.uses_batch_statistics = uses_batch_statistics(call.mode);
+  record.uses_batch_statistics = uses_batch_statistics(mode_of(call));
   return record;
 }
 

@@ -141,11 +141,27 @@ void validate_renorm(const BatchNormalizationOptions& options) {
 
 }  // namespace
 
+RenormClipping renorm_clipping_of(const std::map<std::string, double>& clipping) {
+  RenormClipping result;
+  for (const auto& [key, value] : clipping) {
+    if (key == "rmin")
+      result.rmin = value;
+    else if (key == "rmax")
+      result.rmax = value;
+    else if (key == "dmax")
+      result.dmax = value;
+    else
+      throw ArgumentError(
+          fmt::format("renorm_clipping knows the keys rmin, rmax and dmax, got '{}'", key));
+  }
+  return result;
+}
+
 void validate(const BatchNormalizationOptions& options, const Shape& input_shape) {
-  const int axis = resolved_axis(options.axis, input_shape);
+  const int axis = resolved_axis(options.axis.values().front(), input_shape);
   if (!input_shape.is_valid() || input_shape[axis] == 0)
     throw ArgumentError(fmt::format("the input of shape {} has no channels along axis {}",
-                                    to_string(input_shape), options.axis));
+                                    to_string(input_shape), options.axis.values().front()));
   require_momentum("momentum", options.momentum.value_or(0.0));
   if (!(options.epsilon >= 0.0) || std::isinf(options.epsilon))
     throw ArgumentError(fmt::format("epsilon must be finite and >= 0, got {}", options.epsilon));

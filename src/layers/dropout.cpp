@@ -84,11 +84,11 @@ void Dropout::forward(const TensorView& input, const MutableTensorView& output, 
   if (call.tape != nullptr) {
     DropoutTape& tape = own_tape(*this, *call.tape);
     tape.samples.assign(call.samples.begin(), call.samples.end());
-    tape.mode = call.mode;
+    tape.mode = mode_of(call);
     tape.key = key;
     tape.is_pending = false;
   }
-  if (call.mode == Mode::training) {
+  if (mode_of(call) == Mode::training) {
     apply_mask(key, options_.rate, call.samples, input, output);
     if (call.step < 0) count_call(call);
   } else {

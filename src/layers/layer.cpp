@@ -65,13 +65,22 @@ void Layer::connect(std::shared_ptr<const Communicator> control) {
   control_ = std::move(control);
 }
 
+void Layer::set_mode(Mode mode) {
+  agree_on("mode", mode == Mode::training ? "training" : "inference");
+  mode_ = mode;
+}
+
 void Layer::set_trainable(bool is_trainable) {
-  if (is_built()) {
-    const Property property{"trainable", is_trainable ? "true" : "false"};
-    agree(*control_, {fmt::format("layer '{}'", name()), "set_trainable", -1}, {&property, 1});
-  }
+  agree_on("trainable", is_trainable ? "true" : "false");
   traits_.trainable = is_trainable;
   apply_trainable();
+}
+
+void Layer::agree_on(std::string_view setting, std::string value) const {
+  if (!is_built()) return;
+  const Property property{std::string(setting), std::move(value)};
+  agree(*control_, {fmt::format("layer '{}'", name()), fmt::format("set_{}", setting), -1},
+        {&property, 1});
 }
 
 void Layer::apply_trainable() {

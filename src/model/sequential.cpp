@@ -226,8 +226,17 @@ std::string Sequential::summary() {
   return summary_of(name(), rows);
 }
 
+void Sequential::set_mode(Mode mode) {
+  if (is_built()) {
+    const Property property{"mode", mode == Mode::training ? "training" : "inference"};
+    agree(*control_, {fmt::format("model '{}'", name()), "set_mode", -1}, {&property, 1});
+  }
+  mode_ = mode;
+}
+
 const Tensor& Sequential::forward(const TensorView& input, const Call& call) {
-  if (call.mode == Mode::inference) return infer(input, call);
+  const Mode mode = call.mode.value_or(mode_);
+  if (mode == Mode::inference) return infer(input, call);
   if (!is_built())
     throw StateError(fmt::format("model '{}' is not built; call build() before training", name()));
   // Those of backward follow from what the layers are now, as their tapes do.
@@ -253,6 +262,7 @@ void Sequential::run(const TensorView& input, const Call& call) {
     within("", *stage.layer, [&] {
       stage.output.resize(stage.layer->output_shape(activation.shape()), stage.layer->dtype());
       Call own = call;
+      own.mode = Mode::training;
       own.tape = stage.tape.get();
       own.commit = Commit::by_caller;  // a later layer may fail
       stage.layer->forward(activation, stage.output, own);
@@ -264,6 +274,7 @@ void Sequential::run(const TensorView& input, const Call& call) {
 const Tensor& Sequential::infer(const TensorView& input, const Call& call) {
   create_if_needed();
   Call own = call;
+  own.mode = Mode::inference;
   own.tape = nullptr;
   TensorView activation = input;
   for (std::size_t i = 0; i < stages_.size(); ++i) {

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <string>
 #include <string_view>
+#include <variant>
 
 #include "lockstep/base/export.hpp"
 
@@ -29,5 +32,14 @@ inline constexpr double default_negative_slope = 0.2;
 
 /// The function with that name. Throws ArgumentError listing the names there are.
 [[nodiscard]] LOCKSTEP_EXPORT ActivationFunction activation_function_of(std::string_view name);
+
+/// A function of the user's own with its derivative, both of the value before activation.
+struct CustomActivation {
+  std::string name;
+  std::function<double(double)> value;
+  std::function<double(double)> derivative;
+};
+
+using AnyActivation = std::variant<ActivationFunction, CustomActivation>;
 
 }  // namespace lockstep

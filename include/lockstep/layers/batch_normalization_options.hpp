@@ -3,13 +3,22 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <map>
 #include <optional>
 #include <string>
 
 #include "lockstep/base/dtype.hpp"
+#include "lockstep/base/export.hpp"
 #include "lockstep/base/shape.hpp"
+#include "lockstep/base/tensor.hpp"
+#include "lockstep/kernels/activation_function.hpp"
+#include "lockstep/layers/axes.hpp"
+#include "lockstep/parallel/synchronization_group.hpp"
+#include "lockstep/params/constraint.hpp"
 #include "lockstep/params/initializer.hpp"
+#include "lockstep/params/regularizer.hpp"
 
 namespace lockstep {
 
@@ -24,6 +33,10 @@ enum class FrozenMode : std::uint8_t {
 enum class MovingVariance : std::uint8_t {
   biased,    ///< sum of squares / W (Keras)
   unbiased,  ///< sum of squares / max(W - 1, 1) (PyTorch)
+  /// Unbiased, and with an epsilon of at least 1.001e-5, where TensorFlow's fused kernel would run:
+  /// `fused` not false, inputs of rank 4 (contrib: 2 or 4), one channel axis, 1 or the last, not
+  /// synchronized, no renorm, ghost batches, adjustment or weights. Biased elsewhere.
+  as_tensorflow,
 };
 
 /// When the update of the moving statistics that a call asks for is made.
@@ -44,11 +57,39 @@ struct RenormClipping {
   double rmin = 0.0;
   double rmax = std::numeric_limits<double>::infinity();
   double dmax = std::numeric_limits<double>::infinity();
+
+  friend bool operator==(const RenormClipping&, const RenormClipping&) = default;
 };
+
+/// The clipping in a dictionary with the keys "rmin", "rmax" and "dmax", each of which may be
+/// missing. Throws ArgumentError for other keys.
+[[nodiscard]] LOCKSTEP_EXPORT RenormClipping
+renorm_clipping_of(const std::map<std::string, double>& clipping);
+
+/// Samples of a ghost batch, with G of them in a local batch.
+enum class GhostGrouping : std::uint8_t {
+  strided,     ///< sample n belongs to ghost batch n mod G (TensorFlow)
+  contiguous,  ///< consecutive samples
+};
+
+/// Whose rules about `fused` hold.
+enum class FusedRules : std::uint8_t {
+  keras,    ///< fused = true is refused where TensorFlow's Keras layers have no fused kernel
+  contrib,  ///< fused = true means "if possible"; the fused kernel takes inputs of rank 2 too
+};
+
+/// What follows the normalization in training mode: a = z * scale + bias. Both tensors are floating
+/// and broadcastable to the input; one value per channel is the cheap case.
+struct Adjustment {
+  Tensor scale;
+  Tensor bias;
+};
+/// Called once per forward in training mode with the shape of the local input.
+using AdjustmentFunction = std::function<Adjustment(const Shape& input_shape)>;
 
 /// Options of batch normalization; names and defaults are those of Keras.
 struct BatchNormalizationOptions {
-  int axis = -1;  ///< channel axis; negative counts from the end
+  Axes axis = -1;  ///< channel axis or axes; negative ones count from the end
   /// Weight of the old value in moving averages, in [0, 1]; empty: the average of all batches.
   std::optional<double> momentum = 0.99;
   double epsilon = 1e-3;  ///< added to the variance inside the root, >= 0
@@ -58,17 +99,39 @@ struct BatchNormalizationOptions {
   Initializer gamma_initializer = Ones{};
   Initializer moving_mean_initializer = Zeros{};
   Initializer moving_variance_initializer = Ones{};  ///< must give values >= 0
-  bool renorm = false;                               ///< batch renormalization (Ioffe 2017)
+  Regularizer beta_regularizer = {};
+  Regularizer gamma_regularizer = {};
+  Constraint beta_constraint = {};
+  Constraint gamma_constraint = {};
+  bool renorm = false;  ///< batch renormalization (Ioffe 2017)
   RenormClipping renorm_clipping = {};
   double renorm_momentum = 0.99;  ///< weight of the old value in renorm_mean, renorm_stddev
+  /// A hint about speed that TensorFlow's layers refuse in some combinations; of effect on results
+  /// with MovingVariance::as_tensorflow only.
+  std::optional<bool> fused = std::nullopt;
+  FusedRules fused_rules = FusedRules::keras;
+  /// Samples of a ghost batch; every one is normalized by its own moments. Must divide the local
+  /// batch in training mode.
+  std::optional<std::int64_t> virtual_batch_size = std::nullopt;
+  GhostGrouping ghost_grouping = GhostGrouping::strided;
+  AdjustmentFunction adjustment = {};
+  bool adjustment_differs_by_rank = false;  ///< otherwise ranks compare one that is per channel
+  AnyActivation activation = ActivationFunction::linear;  ///< applied last
+  double negative_slope = default_negative_slope;         ///< of leaky_relu
   MovingVariance moving_variance = MovingVariance::biased;
   bool zero_debias_moving_mean = false;  ///< moving_mean forgets its initial value at once
+  /// Without them there are no moving variables, and inference normalizes by the local batch.
+  bool track_moving_statistics = true;
   Updates updates = Updates::immediate;
+  bool strict = false;  ///< a channel with one element is an error in training mode
   Nonfinite nonfinite = Nonfinite::error;
   bool trainable = true;
   FrozenMode frozen_mode = FrozenMode::inference;
-  bool synchronized = false;  ///< statistics over all replicas instead of this rank's batch
-  std::optional<DType> dtype = std::nullopt;  ///< of inputs, outputs and variables
+  bool synchronized = false;  ///< statistics over ranks instead of this rank's batch
+  SynchronizationGroup synchronization_group = AllReplicas{};  ///< which ranks
+  /// "NHWC": the last axis, "NCHW": axis 1; instead of `axis`.
+  std::string data_format = {};
+  std::optional<DType> dtype = std::nullopt;  ///< of inputs and outputs
   std::string name = {};
   std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
 };

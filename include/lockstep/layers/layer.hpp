@@ -39,15 +39,23 @@ class LOCKSTEP_EXPORT Tape {
   virtual ~Tape();
 };
 
-/// What a call of forward is about, besides its tensors.
+/// What a call of forward is about, besides its input and output.
 struct Call {
-  Mode mode = Mode::inference;
-  Tape* tape = nullptr;  ///< needed for a later backward()
+  std::optional<Mode> mode = std::nullopt;  ///< empty: the layer's own, see set_mode()
+  Tape* tape = nullptr;                     ///< needed for a later backward()
   Commit commit = Commit::at_once;
   std::int64_t step = -1;  ///< training step, for errors and random numbers
   std::uint64_t seed = 0;  ///< of random numbers
   /// Global index of each local sample, for random numbers; empty: 0, 1, 2, ...
   std::span<const std::int64_t> samples = {};
+  /// Frequency weights of the local samples, [samples], floating, finite, >= 0. Batch statistics
+  /// are weighted with them.
+  TensorView batch_weights = {};
+  /// Boolean, over the samples or further leading axes of the input; what is false has weight 0.
+  TensorView mask = {};
+  /// Added before the activation of a layer that takes one; like the output. Its memory must stay
+  /// as it was until backward is done.
+  TensorView residual = {};
 };
 
 /// What happens to the gradients of variables that are there already.
@@ -84,6 +92,11 @@ class LOCKSTEP_EXPORT Layer {
   /// Freezes the layer or ends that. Throws MismatchError when the ranks do not say the same, once
   /// the layer is built. Collective once the layer is built.
   void set_trainable(bool is_trainable);
+
+  /// The mode of calls that name none; inference at first. Throws MismatchError when the ranks do
+  /// not say the same, once the layer is built. Collective once the layer is built.
+  void set_mode(Mode mode);
+  [[nodiscard]] Mode mode() const noexcept { return mode_; }
 
   /// Makes a layer that stands alone ready for inputs like `input_shape` (with the batch axis,
   /// whose extent is free and may differ by rank). All ranks of `replicas` compare what they build;
@@ -153,6 +166,11 @@ class LOCKSTEP_EXPORT Layer {
   void check_gradients(const Shape& input, const TensorView& output_gradient,
                        const MutableTensorView& input_gradient) const;
 
+  /// Throws MismatchError when the layer is built and ranks set different values. Collective then.
+  void agree_on(std::string_view setting, std::string value) const;
+
+  [[nodiscard]] Mode mode_of(const Call& call) const noexcept { return call.mode.value_or(mode_); }
+
   /// The given initializer may use this seed.
   [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
   /// Input shape that the layer was created for.
@@ -163,6 +181,7 @@ class LOCKSTEP_EXPORT Layer {
 
   LayerTraits traits_;
   bool has_default_name_;
+  Mode mode_ = Mode::inference;
   std::vector<std::unique_ptr<Variable>> variables_;
   std::shared_ptr<const Communicator> control_;  // null until built
   std::unique_ptr<const Shape> created_for_;     // null until created, and after a move

@@ -75,6 +75,10 @@ class LOCKSTEP_EXPORT Sequential {
   /// A table of the layers with their output shapes and numbers of parameters.
   [[nodiscard]] std::string summary();
 
+  /// The mode of calls of forward() that name none; inference at first. Throws MismatchError when
+  /// the ranks do not say the same, once the model is built. Collective once the model is built.
+  void set_mode(Mode mode);
+
   /// The model's output for `input`, valid until the next call of this mode. Training records the
   /// call for backward(): the input's memory must stay as it is until then. Inference has memory of
   /// its own and may come between; its input must not be the result of the call before. call.tape
@@ -119,6 +123,7 @@ class LOCKSTEP_EXPORT Sequential {
 
   SequentialOptions options_;
   Strategy strategy_;
+  Mode mode_ = Mode::inference;
   std::vector<Stage> stages_;
   std::optional<Shape> created_for_;  // one sample; set with the first layer's variables
   std::size_t num_created_ = 0;
