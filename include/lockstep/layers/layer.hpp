@@ -155,6 +155,10 @@ class LOCKSTEP_EXPORT Layer {
   /// Makes communicators among `replicas`. Collective.
   virtual void do_connect(const Communicator& replicas);
 
+  /// Whether inputs of this shape may follow once the layer was created: by default those that
+  /// differ in the number of samples only.
+  [[nodiscard]] virtual bool accepts(const Shape& input_shape) const;
+
   Variable& add_variable(std::string_view name, Tensor value, VariableRole role);
   Variable& add_variable(std::string_view name, const Shape& shape, const Initializer& initializer,
                          VariableRole role);
