@@ -117,6 +117,8 @@ void Conv2D::backward(Tape& tape, const TensorView& output_gradient,
   const TensorView& input = recorded_input(*this, tape);
   Variable& weights = kernel();
   check_gradients(input.shape(), output_gradient, input_gradient);
+  require_same_scope(weights, gradients, GradientScope::local);
+  if (options_.use_bias) require_same_scope(bias(), gradients, GradientScope::local);
   const Convolution convolution = convolution_of(options_, input.shape());
   buffer_.resize({buffer_size_of(convolution)}, dtype());
   visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
@@ -129,6 +131,7 @@ void Conv2D::backward(Tape& tape, const TensorView& output_gradient,
       convolution_image_gradient(convolution, weights.value().values<T>().data(), result_gradients,
                                  input_gradient.values<T>().data(), buffer);
   });
+  weights.set_gradient_scope(GradientScope::local);
   if (options_.use_bias) add_bias_gradient(output_gradient, gradients);
 }
 

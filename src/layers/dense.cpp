@@ -108,6 +108,8 @@ void Dense::backward(Tape& tape, const TensorView& output_gradient,
   if (!is_linear && own.preactivation.shape() != output_gradient.shape())
     throw StateError(
         fmt::format("layer '{}' did not record this tape; use a tape of this layer", name()));
+  require_same_scope(*kernel_, gradients, GradientScope::local);
+  if (bias_ != nullptr) require_same_scope(*bias_, gradients, GradientScope::local);
   const Result mode = gradients == Gradients::overwrite ? Result::overwrite : Result::accumulate;
   visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
     const MatrixView<T> input = matrix_of<T>(recorded);
@@ -121,6 +123,7 @@ void Dense::backward(Tape& tape, const TensorView& output_gradient,
       gradient.data = dz;
     }
     product(transposed(input), gradient, kernel_->grad().values<T>().data(), mode);
+    kernel_->set_gradient_scope(GradientScope::local);
     if (bias_ != nullptr) {
       bias_sums_.assign(static_cast<std::size_t>(gradient.columns), 0.0);
       add_channel_sums(Columns{gradient.rows, gradient.columns, 1}, gradient.data,

@@ -58,7 +58,8 @@ struct Call {
   TensorView residual = {};
 };
 
-/// What happens to the gradients of variables that are there already.
+/// What happens to the gradients of variables that are there already. Accumulating over passes whose
+/// GradientScope differs is a StateError before anything changes, unless what is there is zero.
 enum class Gradients : std::uint8_t { overwrite, accumulate };
 
 /// How a layer is named, stored and trained; every layer's options hold these.
