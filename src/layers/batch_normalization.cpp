@@ -181,7 +181,7 @@ void BatchNormalization::forward(const TensorView& input, const MutableTensorVie
   affine.then(record.r, record.d);
   parts_->read_parameters();
   affine.then(parts_->factor, parts_->offset);
-  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(input.dtype(), [&]<class T>(TypeTag<T>) {
     apply_affine(input.values<T>().data(), record.columns, affine.center.data(),
                  affine.scale.data(), affine.shift.data(), output.values<T>().data());
   });

@@ -26,7 +26,7 @@ void BatchNormalizationTape::Record::resize(std::size_t num_channels) {
 
 void BatchNormalizationTape::Record::add_sums(const SumsView& sums) const noexcept {
   *sums.count += static_cast<double>(columns.num_per_channel());
-  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(input.dtype(), [&]<class T>(TypeTag<T>) {
     lockstep::add_sums(input.values<T>().data(), columns, normalization.center.data(),
                        sums.sum.data(), sums.sum_squares.data());
   });
@@ -34,14 +34,14 @@ void BatchNormalizationTape::Record::add_sums(const SumsView& sums) const noexce
 
 void BatchNormalizationTape::Record::take_range(std::span<double> range) const noexcept {
   std::ranges::fill(range, -std::numeric_limits<double>::infinity());
-  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(input.dtype(), [&]<class T>(TypeTag<T>) {
     widen_range(input.values<T>().data(), columns, range.data(), range.data() + columns.channels);
   });
 }
 
 void BatchNormalizationTape::Record::add_gradient_sums(const TensorView& output_gradient,
                                                        const GradientSumsView& sums) const {
-  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(input.dtype(), [&]<class T>(TypeTag<T>) {
     lockstep::add_gradient_sums(input.values<T>().data(), output_gradient.values<T>().data(),
                                 columns, normalization.center.data(), normalization.scale.data(),
                                 normalization.shift.data(), sums.output.data(),
@@ -52,7 +52,7 @@ void BatchNormalizationTape::Record::add_gradient_sums(const TensorView& output_
 void BatchNormalizationTape::Record::write_input_gradient(
     const TensorView& output_gradient, const InputGradientAffine& affine,
     const MutableTensorView& input_gradient) const {
-  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(input.dtype(), [&]<class T>(TypeTag<T>) {
     apply_input_gradient(input.values<T>().data(), output_gradient.values<T>().data(), columns,
                          normalization.center.data(), affine.a.data(), affine.p.data(),
                          affine.q.data(), input_gradient.values<T>().data());
