@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/activation.hpp"
+#include "lockstep/base/float16.hpp"
 
 namespace lockstep {
 namespace {
@@ -209,6 +210,8 @@ void apply_input_gradient(const NormalizationBatch<T>& batch, const AffineView& 
 
 LOCKSTEP_INSTANTIATE(float);
 LOCKSTEP_INSTANTIATE(double);
+LOCKSTEP_INSTANTIATE(Float16);
+LOCKSTEP_INSTANTIATE(BFloat16);
 #undef LOCKSTEP_INSTANTIATE
 
 }  // namespace lockstep

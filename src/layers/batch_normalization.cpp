@@ -228,7 +228,8 @@ void BatchNormalization::recenter(Record& record, Exchange& exchange) {
   exchange.maximum(parts.range);
   if (options_.nonfinite == Nonfinite::error && non_finite_input(parts.range))
     exchange.raise(non_finite_input(parts.local_range));
-  lockstep::recenter(record.moments, parts.range, dtype(), record.normalization.center);
+  lockstep::recenter(record.moments, parts.range, parts.shift->dtype(),
+                      record.normalization.center);
   std::ranges::fill(exchange.payload(), 0.0);
   record.add_sums(sums_in(exchange.payload()));
   exchange.merge_again();

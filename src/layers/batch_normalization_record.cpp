@@ -85,7 +85,7 @@ void Record::measure_ghosts(std::vector<double>& scratch) {
   if (!is_far_anywhere(moments)) return;
   scratch.resize(2 * num_columns);
   take_range(scratch);
-  recenter(moments, scratch, input.dtype(), normalization.center);
+  recenter(moments, scratch, parameter_dtype_of(input.dtype()), normalization.center);
   measure();
   spoil_non_finite(moments);
 }

@@ -95,7 +95,7 @@ struct BatchNormalizationTape::Record {
   [[nodiscard]] AffineView view_of(const ChannelAffine& affine) const noexcept;
 };
 
-/// The midpoints of `range`, rounded to the storage type, replace the centers of columns that are
+/// The midpoints of `range`, rounded to the type of variables, replace the centers of columns that are
 /// far and whose range is finite.
 void recenter(const Moments& moments, std::span<const double> range, DType dtype,
               std::span<double> center) noexcept;

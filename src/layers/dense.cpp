@@ -86,7 +86,7 @@ void Dense::forward(const TensorView& input, const MutableTensorView& output, co
       preactivation = tape.preactivation;
     }
   }
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     T* const z = preactivation.values<T>().data();
     product(matrix_of<T>(input), matrix_of<T>(kernel_->value()), z);
     const MatrixView<T> rows = matrix_of<T>(preactivation);
@@ -111,7 +111,7 @@ void Dense::backward(Tape& tape, const TensorView& output_gradient,
   require_same_scope(*kernel_, gradients, GradientScope::local);
   if (bias_ != nullptr) require_same_scope(*bias_, gradients, GradientScope::local);
   const Result mode = gradients == Gradients::overwrite ? Result::overwrite : Result::accumulate;
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     const MatrixView<T> input = matrix_of<T>(recorded);
     MatrixView<T> gradient = matrix_of<T>(output_gradient);
     if (!is_linear) {

@@ -41,7 +41,7 @@ void Layer::create(const Shape& input_shape, DType default_dtype, std::uint64_t 
     throw ArgumentError("the input has no axis; a layer needs at least one");
   const DType dtype = traits_.dtype.value_or(default_dtype);
   if (!is_floating(dtype))
-    throw ArgumentError(fmt::format("layer '{}' cannot compute in {}; use float32 or float64",
+    throw ArgumentError(fmt::format("layer '{}' cannot compute in {}; use a floating dtype",
                                     name(), lockstep::name_of(dtype)));
   traits_.dtype = dtype;
   seed_ = seed;
@@ -111,7 +111,7 @@ void Layer::rename(std::string name) {
 
 Variable& Layer::add_variable(std::string_view name, const Shape& shape,
                               const Initializer& initializer, VariableRole role) {
-  Tensor value(shape, dtype());
+  Tensor value(shape, parameter_dtype_of(dtype()));
   initialize(initializer, fmt::format("{}/{}", traits_.name, name), seed_, value);
   return add_variable(name, std::move(value), role);
 }
