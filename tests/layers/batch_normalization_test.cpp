@@ -32,7 +32,7 @@ Tensor tensor_of(const std::vector<double>& values, const Shape& shape) {
   return Tensor::of(std::span(values), shape);
 }
 
-constexpr Call training{.mode = Mode::training};
+const Call training{.mode = Mode::training};
 
 }  // namespace
 

@@ -17,7 +17,7 @@ using namespace lockstep::testing;
 
 namespace {
 
-constexpr Call step_3{.mode = Mode::training, .step = 3};
+const Call step_3{.mode = Mode::training, .step = 3};
 
 Dropout built(DropoutOptions options, const Shape& shape) {
   options.dtype = DType::float64;

@@ -19,7 +19,7 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-constexpr Call training{.mode = Mode::training, .commit = Commit::by_caller};
+const Call training{.mode = Mode::training, .commit = Commit::by_caller};
 
 const Strategy& strategy() {
   static const Strategy world{Communicator::world()};

@@ -18,7 +18,7 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-constexpr Call training{.mode = Mode::training, .commit = Commit::by_caller};
+const Call training{.mode = Mode::training, .commit = Commit::by_caller};
 
 // Three scales around two that widen: [samples, 3] to [samples, 12].
 Sequential tall_model(std::optional<Shape> input_shape = Shape{3}) {
