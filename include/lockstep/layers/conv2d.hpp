@@ -12,7 +12,9 @@
 #include "lockstep/base/tensor.hpp"
 #include "lockstep/layers/data_format.hpp"
 #include "lockstep/layers/layer.hpp"
+#include "lockstep/params/constraint.hpp"
 #include "lockstep/params/initializer.hpp"
+#include "lockstep/params/regularizer.hpp"
 
 namespace lockstep {
 
@@ -26,6 +28,10 @@ struct Conv2DOptions {
   bool use_bias = true;
   Initializer kernel_initializer = glorot_uniform();
   Initializer bias_initializer = Zeros{};
+  Regularizer kernel_regularizer = {};
+  Regularizer bias_regularizer = {};
+  Constraint kernel_constraint = {};
+  Constraint bias_constraint = {};
   bool trainable = true;
   std::optional<DType> dtype = std::nullopt;  ///< of inputs, outputs and variables
   std::string name = {};
