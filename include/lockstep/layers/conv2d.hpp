@@ -12,6 +12,7 @@
 #include "lockstep/base/tensor.hpp"
 #include "lockstep/layers/data_format.hpp"
 #include "lockstep/layers/layer.hpp"
+#include "lockstep/layers/scope_options.hpp"
 #include "lockstep/params/initializer.hpp"
 
 namespace lockstep {
@@ -30,6 +31,7 @@ struct Conv2DOptions {
   std::optional<DType> dtype = std::nullopt;  ///< of inputs, outputs and variables
   std::string name = {};
   std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
+  ScopeOptions scope = {};
 };
 
 /// output = sum over the window of input * kernel, plus bias. The kernel is not flipped: what
