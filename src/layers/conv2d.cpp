@@ -43,7 +43,8 @@ Conv2D::Conv2D(Conv2DOptions options)
              .name = options.name,
              .input_shape = options.input_shape,
              .dtype = options.dtype,
-             .trainable = options.trainable}),
+             .trainable = options.trainable,
+             .scope = options.scope}),
       options_(std::move(options)) {}
 
 Variable& Conv2D::kernel() {
@@ -118,6 +119,7 @@ void Conv2D::forward(const TensorView& input, const MutableTensorView& output, c
       add_to_channels(columns_of(output.shape(), options_.data_format),
                       bias().value().values<T>().data(), results);
   });
+  note_output(output);
 }
 
 void Conv2D::backward(Tape& tape, const TensorView& output_gradient,

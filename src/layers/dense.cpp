@@ -38,7 +38,8 @@ Dense::Dense(DenseOptions options)
              .name = options.name,
              .input_shape = options.input_shape,
              .dtype = options.dtype,
-             .trainable = options.trainable}),
+             .trainable = options.trainable,
+             .scope = options.scope}),
       options_(std::move(options)) {}
 
 Shape Dense::output_shape(const Shape& input_shape) const {
@@ -104,6 +105,7 @@ void Dense::forward(const TensorView& input, const MutableTensorView& output, co
                   output.num_elements());
   });
   record_input(*this, call, input);
+  note_output(output);
 }
 
 void Dense::backward(Tape& tape, const TensorView& output_gradient,

@@ -13,6 +13,7 @@
 #include "lockstep/layers/data_format.hpp"
 #include "lockstep/layers/layer.hpp"
 #include "lockstep/params/constraint.hpp"
+#include "lockstep/layers/scope_options.hpp"
 #include "lockstep/params/initializer.hpp"
 #include "lockstep/params/regularizer.hpp"
 
@@ -36,6 +37,7 @@ struct Conv2DOptions {
   std::optional<DType> dtype = std::nullopt;  ///< of inputs, outputs and variables
   std::string name = {};
   std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
+  ScopeOptions scope = {};
 };
 
 /// output = sum over the window of input * kernel, plus bias. The kernel is not flipped: what

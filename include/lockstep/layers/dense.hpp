@@ -12,6 +12,7 @@
 #include "lockstep/kernels/activation_function.hpp"
 #include "lockstep/layers/layer.hpp"
 #include "lockstep/params/constraint.hpp"
+#include "lockstep/layers/scope_options.hpp"
 #include "lockstep/params/initializer.hpp"
 #include "lockstep/params/regularizer.hpp"
 
@@ -33,6 +34,7 @@ struct DenseOptions {
   std::optional<DType> dtype = std::nullopt;  ///< of inputs, outputs and variables
   std::string name = {};
   std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
+  ScopeOptions scope = {};
 };
 
 /// output = activation(input kernel + bias), a product over the last axis: [samples, ..., inputs]
