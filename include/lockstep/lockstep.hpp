@@ -35,6 +35,7 @@
 #include "lockstep/layers/pool2d.hpp"
 #include "lockstep/layers/softmax.hpp"
 #include "lockstep/model/loss.hpp"
+#include "lockstep/model/merge_statistics.hpp"
 #include "lockstep/model/sequential.hpp"
 #include "lockstep/parallel/strategy.hpp"
 #include "lockstep/parallel/synchronization_group.hpp"

@@ -82,6 +82,8 @@ void Layer::commit(Tape&) noexcept {}
 
 void Layer::apply_updates() noexcept {}
 
+void Layer::merge_statistics() {}
+
 void Layer::add_appointments(Pass, Schedule&) {}
 
 void Layer::do_connect(const Communicator&) {}
