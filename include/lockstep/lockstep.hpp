@@ -36,6 +36,7 @@
 #include "lockstep/layers/scope_options.hpp"
 #include "lockstep/layers/softmax.hpp"
 #include "lockstep/model/loss.hpp"
+#include "lockstep/model/merge_statistics.hpp"
 #include "lockstep/model/sequential.hpp"
 #include "lockstep/parallel/strategy.hpp"
 #include "lockstep/parallel/synchronization_group.hpp"

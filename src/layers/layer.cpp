@@ -106,6 +106,8 @@ void Layer::apply_updates() noexcept {
     update_source_->apply_next_update();
 }
 
+void Layer::merge_statistics() {}
+
 void Layer::add_appointments(Pass, Schedule&) {}
 
 void Layer::do_connect(const Communicator&) {}

@@ -63,8 +63,9 @@ struct Call {
   TensorView residual = {};
 };
 
-/// What happens to the gradients of variables that are there already. Accumulating over passes whose
-/// GradientScope differs is a StateError before anything changes, unless what is there is zero.
+/// What happens to the gradients of variables that are there already. Accumulating over passes
+/// whose GradientScope differs is a StateError before anything changes, unless what is there is
+/// zero.
 enum class Gradients : std::uint8_t { overwrite, accumulate };
 
 /// How a layer is named, stored and trained; every layer's options hold these.
@@ -156,6 +157,9 @@ class LOCKSTEP_EXPORT Layer {
   /// What these are collected in, for making them in one order with those of other layers; null for
   /// a layer that collects nothing.
   [[nodiscard]] UpdateSource* update_source() const noexcept { return update_source_.get(); }
+  /// Makes moving statistics that groups of ranks have learned apart those of all ranks, for
+  /// inference that is the same everywhere; see BatchNormalization. Collective.
+  virtual void merge_statistics();
 
   /// Adds the merges that a training step makes in this layer, in their order.
   virtual void add_appointments(Pass pass, Schedule& schedule);
@@ -205,6 +209,9 @@ class LOCKSTEP_EXPORT Layer {
 
   /// Throws MismatchError when the layer is built and ranks set different values. Collective then.
   void agree_on(std::string_view setting, std::string value) const;
+
+  /// All ranks that hold replicas, for agreements; once the layer is built.
+  [[nodiscard]] const Communicator& control() const noexcept { return *control_; }
 
   [[nodiscard]] Mode mode_of(const Call& call) const noexcept { return call.mode.value_or(mode_); }
 
