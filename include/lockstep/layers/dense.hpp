@@ -24,7 +24,7 @@ struct DenseOptions {
   Initializer kernel_initializer = glorot_uniform();
   Initializer bias_initializer = Zeros{};
   bool trainable = true;
-  std::optional<DType> dtype = std::nullopt;  ///< of inputs, outputs and variables
+  std::optional<DType> dtype = std::nullopt;  ///< of inputs and outputs
   std::string name = {};
   std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
 };
