@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "base/visit_dtype.hpp"
 #include "kernels/channels.hpp"
 #include "kernels/convolution.hpp"
+#include "layers/compute.hpp"
 #include "layers/deliver.hpp"
 #include "layers/input_tape.hpp"
 #include "layers/window.hpp"
@@ -109,15 +109,14 @@ void Conv2D::do_create(const Shape& input_shape) {
 void Conv2D::forward(const TensorView& input, const MutableTensorView& output, const Call& call) {
   check_call(input, output);
   const Convolution convolution = convolution_of(options_, input.shape());
-  buffer_.resize({buffer_size_of(convolution)}, dtype());
+  buffer_.resize({buffer_size_of(convolution)}, parameter_dtype_of(dtype()));
   record_input(*this, call, input);
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    T* const results = output.values<T>().data();
-    convolve(convolution, input.values<T>().data(), kernel().value().values<T>().data(), results,
-             buffer_.values<T>().data());
+  compute(input, output, [&]<class T>(const T* images, T* results) {
+    convolve<T>(convolution, images, kernel().value().values<T>().data(), results,
+                buffer_.values<T>().data());
     if (options_.use_bias)
-      add_to_channels(columns_of(output.shape(), options_.data_format),
-                      bias().value().values<T>().data(), results);
+      add_to_channels<T>(columns_of(output.shape(), options_.data_format),
+                         bias().value().values<T>().data(), results);
   });
   note_output(output);
 }
@@ -130,28 +129,23 @@ void Conv2D::backward(Tape& tape, const TensorView& output_gradient,
   require_same_scope(weights, gradients, GradientScope::local);
   if (options_.use_bias) require_same_scope(bias(), gradients, GradientScope::local);
   const Convolution convolution = convolution_of(options_, input.shape());
-  buffer_.resize({buffer_size_of(convolution)}, dtype());
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    const T* const result_gradients = output_gradient.values<T>().data();
-    T* const buffer = buffer_.values<T>().data();
-    convolution_kernel_gradient(
-        convolution, input.values<T>().data(), result_gradients, weights.grad().values<T>().data(),
-        gradients == Gradients::overwrite ? Result::overwrite : Result::accumulate, buffer);
-    if (!input_gradient.is_null())
-      convolution_image_gradient(convolution, weights.value().values<T>().data(), result_gradients,
-                                 input_gradient.values<T>().data(), buffer);
-  });
-  weights.set_gradient_scope(GradientScope::local);
-  if (options_.use_bias) add_bias_gradient(output_gradient, gradients);
-}
-
-void Conv2D::add_bias_gradient(const TensorView& output_gradient, Gradients gradients) {
+  buffer_.resize({buffer_size_of(convolution)}, parameter_dtype_of(dtype()));
   bias_sums_.assign(static_cast<std::size_t>(options_.filters), 0.0);
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    add_channel_sums(columns_of(output_gradient.shape(), options_.data_format),
-                     output_gradient.values<T>().data(), bias_sums_.data());
-  });
-  deliver(bias_sums_, gradients, bias());
+  compute(input, output_gradient, input_gradient,
+          [&]<class T>(const T* images, const T* result_gradients, T* image_gradients) {
+            T* const buffer = buffer_.values<T>().data();
+            convolution_kernel_gradient(
+                convolution, images, result_gradients, weights.grad().values<T>().data(),
+                gradients == Gradients::overwrite ? Result::overwrite : Result::accumulate, buffer);
+            if (!input_gradient.is_null())
+              convolution_image_gradient<T>(convolution, weights.value().values<T>().data(),
+                                            result_gradients, image_gradients, buffer);
+            if (options_.use_bias)
+              add_channel_sums(columns_of(output_gradient.shape(), options_.data_format),
+                               result_gradients, bias_sums_.data());
+          });
+  weights.set_gradient_scope(GradientScope::local);
+  if (options_.use_bias) deliver(bias_sums_, gradients, bias());
 }
 
 }  // namespace lockstep

@@ -34,7 +34,7 @@ struct Conv2DOptions {
   Constraint kernel_constraint = {};
   Constraint bias_constraint = {};
   bool trainable = true;
-  std::optional<DType> dtype = std::nullopt;  ///< of inputs, outputs and variables
+  std::optional<DType> dtype = std::nullopt;  ///< of inputs and outputs
   std::string name = {};
   std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
   ScopeOptions scope = {};
@@ -42,7 +42,7 @@ struct Conv2DOptions {
 
 /// output = sum over the window of input * kernel, plus bias. The kernel is not flipped: what
 /// neural networks call convolution is a cross-correlation. Zeros lie around the input where the
-/// padding is `same`. Products are summed in the layer's dtype, the bias' gradient in double.
+/// padding is `same`. Products are summed in the kernel's dtype, the bias' gradient in double.
 class LOCKSTEP_EXPORT Conv2D : public Layer {
  public:
   explicit Conv2D(Conv2DOptions options);
@@ -70,8 +70,6 @@ class LOCKSTEP_EXPORT Conv2D : public Layer {
   void do_create(const Shape& input_shape) override;
 
  private:
-  void add_bias_gradient(const TensorView& output_gradient, Gradients gradients);
-
   Conv2DOptions options_;
   Variable* kernel_ = nullptr;
   Variable* bias_ = nullptr;

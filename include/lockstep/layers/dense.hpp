@@ -31,7 +31,7 @@ struct DenseOptions {
   Constraint kernel_constraint = {};
   Constraint bias_constraint = {};
   bool trainable = true;
-  std::optional<DType> dtype = std::nullopt;  ///< of inputs, outputs and variables
+  std::optional<DType> dtype = std::nullopt;  ///< of inputs and outputs
   std::string name = {};
   std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
   ScopeOptions scope = {};

@@ -73,7 +73,9 @@ struct LayerTraits {
   std::string type;                  ///< "Dense"
   std::string name;                  ///< empty: a default name, made unique in store and model
   std::optional<Shape> input_shape;  ///< of one sample, for the first layer of a model
-  std::optional<DType> dtype;        ///< empty: the model's, float32 outside of one
+  /// Of inputs and outputs; empty: the model's, float32 outside of one. Variables are float32 where
+  /// this is float16 or bfloat16.
+  std::optional<DType> dtype;
   bool trainable = true;
   ScopeOptions scope = {};
 };
@@ -189,6 +191,7 @@ class LOCKSTEP_EXPORT Layer {
   /// value that it has. Throws ArgumentError when that is missing or another, and when a variable
   /// of this name is there and not to be shared.
   Variable& add_variable(std::string_view name, Tensor value, VariableRole role);
+  /// With a value of parameter_dtype_of(dtype()) that the initializer fills.
   Variable& add_variable(std::string_view name, const Shape& shape, const Initializer& initializer,
                          VariableRole role);
 
