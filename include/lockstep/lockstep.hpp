@@ -5,6 +5,7 @@
 #include "lockstep/base/dtype.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/base/export.hpp"
+#include "lockstep/base/float16.hpp"
 #include "lockstep/base/shape.hpp"
 #include "lockstep/base/tensor.hpp"
 #include "lockstep/base/tensor_view.hpp"

@@ -20,8 +20,18 @@ void write_from_double(std::span<const double> values, const MutableTensorView& 
   });
 }
 
+void convert(const TensorView& source, const MutableTensorView& target) noexcept {
+  visit_floating(source.dtype(), [&]<class From>(TypeTag<From>) {
+    visit_floating(target.dtype(), [&]<class To>(TypeTag<To>) {
+      std::ranges::transform(source.values<From>(), target.values<To>().begin(),
+                             [](From value) { return static_cast<To>(value); });
+    });
+  });
+}
+
 double rounded_to(DType dtype, double value) noexcept {
-  return dtype == DType::float32 ? static_cast<double>(static_cast<float>(value)) : value;
+  return visit_floating(
+      dtype, [&]<class T>(TypeTag<T>) { return static_cast<double>(static_cast<T>(value)); });
 }
 
 }  // namespace lockstep

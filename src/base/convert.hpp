@@ -1,4 +1,4 @@
-// Between the storage type of small tensors and double.
+// Between the storage types of tensors, and between them and double.
 
 #pragma once
 
@@ -13,6 +13,10 @@ void read_as_double(const TensorView& source, std::span<double> values) noexcept
 
 /// target = values, rounded to its type. The target is floating and has as many elements.
 void write_from_double(std::span<const double> values, const MutableTensorView& target) noexcept;
+
+/// target = source, rounded once where the target's type is narrower. Both are floating and have as
+/// many elements.
+void convert(const TensorView& source, const MutableTensorView& target) noexcept;
 
 /// The value rounded to a floating type.
 [[nodiscard]] double rounded_to(DType dtype, double value) noexcept;

@@ -149,7 +149,9 @@ void read_elements(Input& input, std::span<T> values) {
     const std::size_t count = std::min(block, values.size() - first);
     input.read(bytes.data(), count * sizeof(Element), "elements");
     for (std::size_t i = 0; i < count; ++i)
-      values[first + i] = static_cast<T>(big_endian<Element>(bytes.data() + i * sizeof(Element)));
+      // Every element is a double exactly, so that the way to 16 bits rounds once.
+      values[first + i] = static_cast<T>(
+          static_cast<double>(big_endian<Element>(bytes.data() + i * sizeof(Element))));
   }
 }
 

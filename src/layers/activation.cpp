@@ -40,7 +40,7 @@ void Activation::forward(const TensorView& input, const MutableTensorView& outpu
                          const Call& call) {
   check_call(input, output);
   record_input(*this, call, input);
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     activate<T>(options_.function, options_.negative_slope, input.values<T>().data(),
                 output.values<T>().data(), input.num_elements());
   });
@@ -51,7 +51,7 @@ void Activation::backward(Tape& tape, const TensorView& output_gradient,
   const TensorView& input = recorded_input(*this, tape);
   check_gradients(input.shape(), output_gradient, input_gradient);
   if (input_gradient.is_null()) return;
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     activation_gradient<T>(options_.function, options_.negative_slope, input.values<T>().data(),
                            output_gradient.values<T>().data(), input_gradient.values<T>().data(),
                            output_gradient.num_elements());

@@ -18,7 +18,7 @@ void AveragePool2D::forward(const TensorView& input, const MutableTensorView& ou
                             const Call& call) {
   check_call(input, output);
   record_input(*this, call, input);
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     average_pool(pooling_of(options(), input.shape()), input.values<T>().data(),
                  output.values<T>().data());
   });
@@ -29,7 +29,7 @@ void AveragePool2D::backward(Tape& tape, const TensorView& output_gradient,
   const TensorView& input = recorded_input(*this, tape);
   check_gradients(input.shape(), output_gradient, input_gradient);
   if (input_gradient.is_null()) return;
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     average_pool_gradient(pooling_of(options(), input.shape()), output_gradient.values<T>().data(),
                           input_gradient.values<T>().data());
   });

@@ -102,7 +102,7 @@ void Conv2D::forward(const TensorView& input, const MutableTensorView& output, c
   const Convolution convolution = convolution_of(options_, input.shape());
   buffer_.resize({buffer_size_of(convolution)}, dtype());
   record_input(*this, call, input);
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     T* const results = output.values<T>().data();
     convolve(convolution, input.values<T>().data(), kernel().value().values<T>().data(), results,
              buffer_.values<T>().data());
@@ -117,9 +117,11 @@ void Conv2D::backward(Tape& tape, const TensorView& output_gradient,
   const TensorView& input = recorded_input(*this, tape);
   Variable& weights = kernel();
   check_gradients(input.shape(), output_gradient, input_gradient);
+  require_same_scope(weights, gradients, GradientScope::local);
+  if (options_.use_bias) require_same_scope(bias(), gradients, GradientScope::local);
   const Convolution convolution = convolution_of(options_, input.shape());
   buffer_.resize({buffer_size_of(convolution)}, dtype());
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     const T* const result_gradients = output_gradient.values<T>().data();
     T* const buffer = buffer_.values<T>().data();
     convolution_kernel_gradient(
@@ -129,12 +131,13 @@ void Conv2D::backward(Tape& tape, const TensorView& output_gradient,
       convolution_image_gradient(convolution, weights.value().values<T>().data(), result_gradients,
                                  input_gradient.values<T>().data(), buffer);
   });
+  weights.set_gradient_scope(GradientScope::local);
   if (options_.use_bias) add_bias_gradient(output_gradient, gradients);
 }
 
 void Conv2D::add_bias_gradient(const TensorView& output_gradient, Gradients gradients) {
   bias_sums_.assign(static_cast<std::size_t>(options_.filters), 0.0);
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     add_channel_sums(columns_of(output_gradient.shape(), options_.data_format),
                      output_gradient.values<T>().data(), bias_sums_.data());
   });

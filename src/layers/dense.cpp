@@ -86,7 +86,7 @@ void Dense::forward(const TensorView& input, const MutableTensorView& output, co
       preactivation = tape.preactivation;
     }
   }
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     T* const z = preactivation.values<T>().data();
     product(matrix_of<T>(input), matrix_of<T>(kernel_->value()), z);
     const MatrixView<T> rows = matrix_of<T>(preactivation);
@@ -108,8 +108,10 @@ void Dense::backward(Tape& tape, const TensorView& output_gradient,
   if (!is_linear && own.preactivation.shape() != output_gradient.shape())
     throw StateError(
         fmt::format("layer '{}' did not record this tape; use a tape of this layer", name()));
+  require_same_scope(*kernel_, gradients, GradientScope::local);
+  if (bias_ != nullptr) require_same_scope(*bias_, gradients, GradientScope::local);
   const Result mode = gradients == Gradients::overwrite ? Result::overwrite : Result::accumulate;
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     const MatrixView<T> input = matrix_of<T>(recorded);
     MatrixView<T> gradient = matrix_of<T>(output_gradient);
     if (!is_linear) {
@@ -121,6 +123,7 @@ void Dense::backward(Tape& tape, const TensorView& output_gradient,
       gradient.data = dz;
     }
     product(transposed(input), gradient, kernel_->grad().values<T>().data(), mode);
+    kernel_->set_gradient_scope(GradientScope::local);
     if (bias_ != nullptr) {
       bias_sums_.assign(static_cast<std::size_t>(gradient.columns), 0.0);
       add_channel_sums(Columns{gradient.rows, gradient.columns, 1}, gradient.data,

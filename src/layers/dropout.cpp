@@ -32,7 +32,7 @@ void apply_mask(const RandomKey& key, double rate, std::span<const std::int64_t>
   const std::int64_t num_samples = source.shape()[0];
   if (num_samples == 0) return;
   const std::int64_t sample_size = source.num_elements() / num_samples;
-  visit_floating(source.dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(source.dtype(), [&]<class T>(TypeTag<T>) {
     const auto scale = static_cast<T>(1.0 / (1.0 - rate));
     const T* from = source.values<T>().data();
     T* to = target.values<T>().data();

@@ -63,7 +63,7 @@ void GlobalAveragePool::forward(const TensorView& input, const MutableTensorView
   record_input(*this, call, input);
   const Columns columns = sample_columns_of(input.shape(), options_.data_format);
   const std::int64_t num_positions = columns.num_per_channel();
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     const T* sample = input.values<T>().data();
     T* mean = output.values<T>().data();
     for (std::int64_t i = 0; i < input.shape()[0]; ++i) {
@@ -82,7 +82,7 @@ void GlobalAveragePool::backward(Tape& tape, const TensorView& output_gradient,
   check_gradients(input.shape(), output_gradient, input_gradient);
   if (input_gradient.is_null()) return;
   const Columns columns = sample_columns_of(input.shape(), options_.data_format);
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     const auto count = static_cast<T>(columns.num_per_channel());
     const T* gradients = output_gradient.values<T>().data();
     T* value = input_gradient.values<T>().data();

@@ -62,7 +62,7 @@ void Softmax::do_create(const Shape& input_shape) { (void)output_shape(input_sha
 void Softmax::forward(const TensorView& input, const MutableTensorView& output, const Call& call) {
   check_call(input, output);
   if (call.tape != nullptr) own_tape(*this, *call.tape).output.resize(output.shape(), dtype());
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     softmax<T>(extents_around(options_.axis, input.shape()), input.values<T>().data(),
                output.values<T>().data());
   });
@@ -76,7 +76,7 @@ void Softmax::backward(Tape& tape, const TensorView& output_gradient,
   check_gradients(shape, output_gradient, input_gradient);
   if (input_gradient.is_null()) return;
   const Tensor& y = own_tape(*this, tape).output;
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     softmax_gradient<T>(extents_around(options_.axis, shape), y.values<T>().data(),
                         output_gradient.values<T>().data(), input_gradient.values<T>().data());
   });

@@ -2,11 +2,10 @@
 
 #include <spdlog/fmt/fmt.h>
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
 
-#include "base/visit_dtype.hpp"
+#include "base/convert.hpp"
 #include "lockstep/base/error.hpp"
 
 namespace lockstep {
@@ -33,13 +32,7 @@ void Variable::assign(const TensorView& source) {
   if (!is_floating(source.dtype()) || !is_floating(dtype()))
     throw ArgumentError(fmt::format("variable '{}' holds {}; values of {} were given", name_,
                                     name_of(dtype()), name_of(source.dtype())));
-  visit_floating(source.dtype(), [&]<class From>(TypeTag<From>) {
-    visit_floating(dtype(), [&]<class To>(TypeTag<To>) {
-      const auto from = source.values<From>();
-      std::transform(from.begin(), from.end(), value_.values<To>().begin(),
-                     [](From value) { return static_cast<To>(value); });
-    });
-  });
+  convert(source, value_);
 }
 
 }  // namespace lockstep

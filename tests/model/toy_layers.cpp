@@ -59,7 +59,7 @@ void Scale::do_create(const Shape& input_shape) {
 void Scale::forward(const TensorView& input, const MutableTensorView& output, const Call& call) {
   check_call(input, output);
   if (options_.at_forward) options_.at_forward();
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     const auto x = input.values<T>();
     const auto factor = factor_->value().values<T>();
     const auto y = output.values<T>();
@@ -76,7 +76,7 @@ void Scale::backward(Tape& tape, const TensorView& output_gradient,
                      const MutableTensorView& input_gradient, Gradients gradients) {
   const TensorView& input = dynamic_cast<ToyTape&>(tape).input;
   check_gradients(input.shape(), output_gradient, input_gradient);
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     const auto x = input.values<T>();
     const auto dy = output_gradient.values<T>();
     const auto factor = factor_->value().values<T>();
@@ -91,7 +91,7 @@ void Scale::backward(Tape& tape, const TensorView& output_gradient,
 
 void Scale::commit(Tape& tape) noexcept {
   auto& own = dynamic_cast<ToyTape&>(tape);
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     num_seen_->value().values<T>()[0] += static_cast<T>(own.num_pending);
   });
   own.num_pending = 0.0;
@@ -113,7 +113,7 @@ void Twice::do_create(const Shape& input_shape) { require_features(input_shape);
 void Twice::forward(const TensorView& input, const MutableTensorView& output, const Call& call) {
   check_call(input, output);
   const auto width = static_cast<std::size_t>(input.shape()[1]);
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     const auto x = input.values<T>();
     const auto y = output.values<T>();
     for (std::size_t i = 0; i < y.size(); ++i) y[i] = x[i / (2 * width) * width + i % width];
@@ -127,7 +127,7 @@ void Twice::backward(Tape& tape, const TensorView& output_gradient,
   check_gradients(input, output_gradient, input_gradient);
   if (input_gradient.is_null()) return;
   const auto width = static_cast<std::size_t>(input[1]);
-  visit_floating(dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
     const auto dy = output_gradient.values<T>();
     const auto dx = input_gradient.values<T>();
     std::ranges::fill(dx, T{0});
