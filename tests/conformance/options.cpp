@@ -66,6 +66,7 @@ MovingVariance moving_variance_of(const std::string& kind) {
 
 std::optional<DType> io_dtype_of(const std::string& name) {
   if (name == "float32") return std::nullopt;
+  if (name == "float16") return DType::float16;
   throw std::invalid_argument(fmt::format("there is no '{}'", name));
 }
 

@@ -62,10 +62,8 @@ class Run {
 
   void build() {
     try {
-      on_all_ranks(world_, [&] {
-        const StoredArray& x = case_.steps.front().inputs.at("x");
-        layer_.build(local_part_of(x, x.shape, cut_, world_).shape, group());
-      });
+      on_all_ranks(world_,
+                   [&] { layer_.build(case_.steps.front().inputs.at("x").shape, group()); });
     } catch (const CaseFailure& failure) {
       throw Refusal(failure.what());
     }
@@ -92,7 +90,7 @@ class Run {
 
   void set_momentum(std::optional<double> momentum) {
     if (std::exchange(momentum_, momentum) != momentum)
-      throw CaseFailure("the layer's momentum cannot be set");
+      on_all_ranks(world_, [&] { layer_.set_momentum(momentum); });
   }
 
   // Forward, backward and a step of gradient descent.

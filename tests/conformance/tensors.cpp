@@ -13,6 +13,10 @@ void visit(DType dtype, Visitor&& visitor) {
       return visitor(float{});
     case DType::float64:
       return visitor(double{});
+    case DType::float16:
+      return visitor(Float16{});
+    case DType::bfloat16:
+      return visitor(BFloat16{});
     case DType::int64:
       return visitor(std::int64_t{});
     case DType::boolean:
