@@ -29,6 +29,13 @@ void convert(const TensorView& source, const MutableTensorView& target) noexcept
   });
 }
 
+TensorView converted(const TensorView& source, DType dtype, Tensor& memory) {
+  if (source.dtype() == dtype || source.is_null()) return source;
+  memory.resize(source.shape(), dtype);
+  convert(source, memory);
+  return memory;
+}
+
 double rounded_to(DType dtype, double value) noexcept {
   return visit_floating(
       dtype, [&]<class T>(TypeTag<T>) { return static_cast<double>(static_cast<T>(value)); });

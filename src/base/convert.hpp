@@ -4,6 +4,7 @@
 
 #include <span>
 
+#include "lockstep/base/tensor.hpp"
 #include "lockstep/base/tensor_view.hpp"
 
 namespace lockstep {
@@ -17,6 +18,10 @@ void write_from_double(std::span<const double> values, const MutableTensorView& 
 /// target = source, rounded once where the target's type is narrower. Both are floating and have as
 /// many elements.
 void convert(const TensorView& source, const MutableTensorView& target) noexcept;
+
+/// `source` as `dtype`: itself where it is that already, else a copy in `memory`. Both dtypes are
+/// floating; a null view stays one.
+[[nodiscard]] TensorView converted(const TensorView& source, DType dtype, Tensor& memory);
 
 /// The value rounded to a floating type.
 [[nodiscard]] double rounded_to(DType dtype, double value) noexcept;

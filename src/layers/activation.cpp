@@ -5,8 +5,8 @@
 #include <cmath>
 #include <utility>
 
-#include "base/visit_dtype.hpp"
 #include "kernels/activation.hpp"
+#include "layers/compute.hpp"
 #include "layers/input_tape.hpp"
 #include "lockstep/base/error.hpp"
 
@@ -40,9 +40,8 @@ void Activation::forward(const TensorView& input, const MutableTensorView& outpu
                          const Call& call) {
   check_call(input, output);
   record_input(*this, call, input);
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    activate<T>(options_.function, options_.negative_slope, input.values<T>().data(),
-                output.values<T>().data(), input.num_elements());
+  compute(input, output, [&]<class T>(const T* x, T* y) {
+    activate(options_.function, options_.negative_slope, x, y, input.num_elements());
   });
 }
 
@@ -51,10 +50,9 @@ void Activation::backward(Tape& tape, const TensorView& output_gradient,
   const TensorView& input = recorded_input(*this, tape);
   check_gradients(input.shape(), output_gradient, input_gradient);
   if (input_gradient.is_null()) return;
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    activation_gradient<T>(options_.function, options_.negative_slope, input.values<T>().data(),
-                           output_gradient.values<T>().data(), input_gradient.values<T>().data(),
-                           output_gradient.num_elements());
+  compute(input, output_gradient, input_gradient, [&]<class T>(const T* x, const T* dy, T* dx) {
+    activation_gradient(options_.function, options_.negative_slope, x, dy, dx,
+                        input.num_elements());
   });
 }
 

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "base/visit_dtype.hpp"
+#include "layers/compute.hpp"
 #include "layers/input_tape.hpp"
 #include "layers/pool2d.hpp"
 
@@ -18,9 +18,8 @@ void AveragePool2D::forward(const TensorView& input, const MutableTensorView& ou
                             const Call& call) {
   check_call(input, output);
   record_input(*this, call, input);
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    average_pool(pooling_of(options(), input.shape()), input.values<T>().data(),
-                 output.values<T>().data());
+  compute(input, output, [&]<class T>(const T* x, T* y) {
+    average_pool(pooling_of(options(), input.shape()), x, y);
   });
 }
 
@@ -29,9 +28,8 @@ void AveragePool2D::backward(Tape& tape, const TensorView& output_gradient,
   const TensorView& input = recorded_input(*this, tape);
   check_gradients(input.shape(), output_gradient, input_gradient);
   if (input_gradient.is_null()) return;
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    average_pool_gradient(pooling_of(options(), input.shape()), output_gradient.values<T>().data(),
-                          input_gradient.values<T>().data());
+  compute(output_gradient, input_gradient, [&]<class T>(const T* dy, T* dx) {
+    average_pool_gradient(pooling_of(options(), input.shape()), dy, dx);
   });
 }
 

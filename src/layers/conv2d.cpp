@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "base/visit_dtype.hpp"
 #include "kernels/channels.hpp"
 #include "kernels/convolution.hpp"
+#include "layers/compute.hpp"
 #include "layers/deliver.hpp"
 #include "layers/input_tape.hpp"
 #include "layers/window.hpp"
@@ -43,7 +43,8 @@ Conv2D::Conv2D(Conv2DOptions options)
              .name = options.name,
              .input_shape = options.input_shape,
              .dtype = options.dtype,
-             .trainable = options.trainable}),
+             .trainable = options.trainable,
+             .scope = options.scope}),
       options_(std::move(options)) {}
 
 Variable& Conv2D::kernel() {
@@ -75,10 +76,13 @@ Shape Conv2D::output_shape(const Shape& input_shape) const {
 std::string Conv2D::configuration() const {
   return fmt::format(
       "filters {}, kernel_size {}, strides {}, padding {}, data_format {}, use_bias {}, "
-      "kernel_initializer {}, bias_initializer {}, trainable {}",
+      "kernel_initializer {}, bias_initializer {}, kernel_regularizer {}, bias_regularizer {}, "
+      "kernel_constraint {}, bias_constraint {}, trainable {}",
       options_.filters, to_string(options_.kernel_size), to_string(options_.strides),
       name_of(options_.padding), name_of(options_.data_format), options_.use_bias,
-      to_string(options_.kernel_initializer), to_string(options_.bias_initializer), is_trainable());
+      to_string(options_.kernel_initializer), to_string(options_.bias_initializer),
+      to_string(options_.kernel_regularizer), to_string(options_.bias_regularizer),
+      to_string(options_.kernel_constraint), to_string(options_.bias_constraint), is_trainable());
 }
 
 std::unique_ptr<Tape> Conv2D::make_tape() const { return std::make_unique<InputTape<Conv2D>>(); }
@@ -91,25 +95,30 @@ void Conv2D::do_create(const Shape& input_shape) {
                            options_.filters};
   Variable& kernel =
       add_variable("kernel", kernel_shape, options_.kernel_initializer, VariableRole::parameter);
-  if (options_.use_bias)
+  kernel.set_regularizer(options_.kernel_regularizer);
+  kernel.set_constraint(options_.kernel_constraint);
+  if (options_.use_bias) {
     bias_ = &add_variable("bias", {options_.filters}, options_.bias_initializer,
                           VariableRole::parameter);
+    bias_->set_regularizer(options_.bias_regularizer);
+    bias_->set_constraint(options_.bias_constraint);
+  }
   kernel_ = &kernel;
 }
 
 void Conv2D::forward(const TensorView& input, const MutableTensorView& output, const Call& call) {
   check_call(input, output);
   const Convolution convolution = convolution_of(options_, input.shape());
-  buffer_.resize({buffer_size_of(convolution)}, dtype());
+  buffer_.resize({buffer_size_of(convolution)}, parameter_dtype_of(dtype()));
   record_input(*this, call, input);
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    T* const results = output.values<T>().data();
-    convolve(convolution, input.values<T>().data(), kernel().value().values<T>().data(), results,
-             buffer_.values<T>().data());
+  compute(input, output, [&]<class T>(const T* images, T* results) {
+    convolve<T>(convolution, images, kernel().value().values<T>().data(), results,
+                buffer_.values<T>().data());
     if (options_.use_bias)
-      add_to_channels(columns_of(output.shape(), options_.data_format),
-                      bias().value().values<T>().data(), results);
+      add_to_channels<T>(columns_of(output.shape(), options_.data_format),
+                         bias().value().values<T>().data(), results);
   });
+  note_output(output);
 }
 
 void Conv2D::backward(Tape& tape, const TensorView& output_gradient,
@@ -120,28 +129,23 @@ void Conv2D::backward(Tape& tape, const TensorView& output_gradient,
   require_same_scope(weights, gradients, GradientScope::local);
   if (options_.use_bias) require_same_scope(bias(), gradients, GradientScope::local);
   const Convolution convolution = convolution_of(options_, input.shape());
-  buffer_.resize({buffer_size_of(convolution)}, dtype());
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    const T* const result_gradients = output_gradient.values<T>().data();
-    T* const buffer = buffer_.values<T>().data();
-    convolution_kernel_gradient(
-        convolution, input.values<T>().data(), result_gradients, weights.grad().values<T>().data(),
-        gradients == Gradients::overwrite ? Result::overwrite : Result::accumulate, buffer);
-    if (!input_gradient.is_null())
-      convolution_image_gradient(convolution, weights.value().values<T>().data(), result_gradients,
-                                 input_gradient.values<T>().data(), buffer);
-  });
-  weights.set_gradient_scope(GradientScope::local);
-  if (options_.use_bias) add_bias_gradient(output_gradient, gradients);
-}
-
-void Conv2D::add_bias_gradient(const TensorView& output_gradient, Gradients gradients) {
+  buffer_.resize({buffer_size_of(convolution)}, parameter_dtype_of(dtype()));
   bias_sums_.assign(static_cast<std::size_t>(options_.filters), 0.0);
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    add_channel_sums(columns_of(output_gradient.shape(), options_.data_format),
-                     output_gradient.values<T>().data(), bias_sums_.data());
-  });
-  deliver(bias_sums_, gradients, bias());
+  compute(input, output_gradient, input_gradient,
+          [&]<class T>(const T* images, const T* result_gradients, T* image_gradients) {
+            T* const buffer = buffer_.values<T>().data();
+            convolution_kernel_gradient(
+                convolution, images, result_gradients, weights.grad().values<T>().data(),
+                gradients == Gradients::overwrite ? Result::overwrite : Result::accumulate, buffer);
+            if (!input_gradient.is_null())
+              convolution_image_gradient<T>(convolution, weights.value().values<T>().data(),
+                                            result_gradients, image_gradients, buffer);
+            if (options_.use_bias)
+              add_channel_sums(columns_of(output_gradient.shape(), options_.data_format),
+                               result_gradients, bias_sums_.data());
+          });
+  weights.set_gradient_scope(GradientScope::local);
+  if (options_.use_bias) deliver(bias_sums_, gradients, bias());
 }
 
 }  // namespace lockstep

@@ -4,10 +4,10 @@
 
 #include <utility>
 
-#include "base/visit_dtype.hpp"
 #include "kernels/activation.hpp"
 #include "kernels/channels.hpp"
 #include "kernels/product.hpp"
+#include "layers/compute.hpp"
 #include "layers/deliver.hpp"
 #include "layers/input_tape.hpp"
 #include "lockstep/base/error.hpp"
@@ -26,9 +26,14 @@ DenseTape& own_tape(const Dense& layer, Tape& tape) {
 
 // All axes but the last as rows.
 template <class T>
-MatrixView<T> matrix_of(const TensorView& view) {
-  const std::int64_t columns = view.shape()[view.shape().rank() - 1];
-  return {view.values<T>().data(), view.num_elements() / columns, columns};
+MatrixView<T> matrix_of(const T* values, const Shape& shape) {
+  const std::int64_t columns = shape[shape.rank() - 1];
+  return {values, shape.num_elements() / columns, columns};
+}
+
+template <class T>
+MatrixView<T> matrix_of(const Variable& variable) {
+  return matrix_of(variable.value().values<T>().data(), variable.shape());
 }
 
 }  // namespace
@@ -38,7 +43,8 @@ Dense::Dense(DenseOptions options)
              .name = options.name,
              .input_shape = options.input_shape,
              .dtype = options.dtype,
-             .trainable = options.trainable}),
+             .trainable = options.trainable,
+             .scope = options.scope}),
       options_(std::move(options)) {}
 
 Shape Dense::output_shape(const Shape& input_shape) const {
@@ -57,9 +63,12 @@ Shape Dense::output_shape(const Shape& input_shape) const {
 std::string Dense::configuration() const {
   return fmt::format(
       "units {}, activation {}, use_bias {}, kernel_initializer {}, bias_initializer {}, "
+      "kernel_regularizer {}, bias_regularizer {}, kernel_constraint {}, bias_constraint {}, "
       "trainable {}",
       options_.units, lockstep::name_of(options_.activation), options_.use_bias,
-      to_string(options_.kernel_initializer), to_string(options_.bias_initializer), is_trainable());
+      to_string(options_.kernel_initializer), to_string(options_.bias_initializer),
+      to_string(options_.kernel_regularizer), to_string(options_.bias_regularizer),
+      to_string(options_.kernel_constraint), to_string(options_.bias_constraint), is_trainable());
 }
 
 std::unique_ptr<Tape> Dense::make_tape() const { return std::make_unique<DenseTape>(); }
@@ -69,34 +78,38 @@ void Dense::do_create(const Shape& input_shape) {
   const std::int64_t inputs = input_shape[input_shape.rank() - 1];
   kernel_ = &add_variable("kernel", {inputs, units}, options_.kernel_initializer,
                           VariableRole::parameter);
+  kernel_->set_regularizer(options_.kernel_regularizer);
+  kernel_->set_constraint(options_.kernel_constraint);
   bias_ = nullptr;
-  if (options_.use_bias)
-    bias_ = &add_variable("bias", {units}, options_.bias_initializer, VariableRole::parameter);
+  if (!options_.use_bias) return;
+  bias_ = &add_variable("bias", {units}, options_.bias_initializer, VariableRole::parameter);
+  bias_->set_regularizer(options_.bias_regularizer);
+  bias_->set_constraint(options_.bias_constraint);
 }
 
 void Dense::forward(const TensorView& input, const MutableTensorView& output, const Call& call) {
   check_call(input, output);
   const bool is_linear = options_.activation == ActivationFunction::linear;
-  MutableTensorView preactivation = output;  // then activated in place
+  Tensor* preactivation = nullptr;  // the output, then activated in place
   if (call.tape != nullptr) {
     DenseTape& tape = own_tape(*this, *call.tape);
     tape.input.reset();  // a call that is interrupted leaves no record
     if (!is_linear) {
-      tape.preactivation.resize(output.shape(), dtype());
-      preactivation = tape.preactivation;
+      preactivation = &tape.preactivation;
+      preactivation->resize(output.shape(), parameter_dtype_of(dtype()));
     }
   }
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    T* const z = preactivation.values<T>().data();
-    product(matrix_of<T>(input), matrix_of<T>(kernel_->value()), z);
-    const MatrixView<T> rows = matrix_of<T>(preactivation);
+  compute(input, output, [&]<class T>(const T* x, T* y) {
+    T* const z = preactivation == nullptr ? y : preactivation->values<T>().data();
+    product(matrix_of(x, input.shape()), matrix_of<T>(*kernel_), z);
+    const MatrixView<T> rows = matrix_of<T>(z, output.shape());
     if (bias_ != nullptr)
       add_to_channels(Columns{rows.rows, rows.columns, 1}, bias_->value().values<T>().data(), z);
     if (!is_linear)
-      activate<T>(options_.activation, default_negative_slope, z, output.values<T>().data(),
-                  output.num_elements());
+      activate<T>(options_.activation, default_negative_slope, z, y, output.num_elements());
   });
   record_input(*this, call, input);
+  note_output(output);
 }
 
 void Dense::backward(Tape& tape, const TensorView& output_gradient,
@@ -111,14 +124,14 @@ void Dense::backward(Tape& tape, const TensorView& output_gradient,
   require_same_scope(*kernel_, gradients, GradientScope::local);
   if (bias_ != nullptr) require_same_scope(*bias_, gradients, GradientScope::local);
   const Result mode = gradients == Gradients::overwrite ? Result::overwrite : Result::accumulate;
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    const MatrixView<T> input = matrix_of<T>(recorded);
-    MatrixView<T> gradient = matrix_of<T>(output_gradient);
+  compute(recorded, output_gradient, input_gradient, [&]<class T>(const T* x, const T* dy, T* dx) {
+    const MatrixView<T> input = matrix_of(x, recorded.shape());
+    MatrixView<T> gradient = matrix_of(dy, output_gradient.shape());
     if (!is_linear) {
-      own.preactivation_gradient.resize(output_gradient.shape(), dtype());
+      own.preactivation_gradient.resize(output_gradient.shape(), parameter_dtype_of(dtype()));
       T* const dz = own.preactivation_gradient.values<T>().data();
       activation_gradient<T>(options_.activation, default_negative_slope,
-                             own.preactivation.values<T>().data(), gradient.data, dz,
+                             own.preactivation.values<T>().data(), dy, dz,
                              output_gradient.num_elements());
       gradient.data = dz;
     }
@@ -130,9 +143,7 @@ void Dense::backward(Tape& tape, const TensorView& output_gradient,
                        bias_sums_.data());
       deliver(bias_sums_, gradients, *bias_);
     }
-    if (!input_gradient.is_null())
-      product(gradient, transposed(matrix_of<T>(kernel_->value())),
-              input_gradient.values<T>().data());
+    if (!input_gradient.is_null()) product(gradient, transposed(matrix_of<T>(*kernel_)), dx);
   });
 }
 

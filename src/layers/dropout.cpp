@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/random.hpp"
-#include "base/visit_dtype.hpp"
+#include "layers/compute.hpp"
 #include "layers/copy.hpp"
 #include "layers/input_tape.hpp"
 #include "lockstep/base/error.hpp"
@@ -32,10 +32,8 @@ void apply_mask(const RandomKey& key, double rate, std::span<const std::int64_t>
   const std::int64_t num_samples = source.shape()[0];
   if (num_samples == 0) return;
   const std::int64_t sample_size = source.num_elements() / num_samples;
-  visit_parameter(source.dtype(), [&]<class T>(TypeTag<T>) {
+  compute(source, target, [&]<class T>(const T* from, T* to) {
     const auto scale = static_cast<T>(1.0 / (1.0 - rate));
-    const T* from = source.values<T>().data();
-    T* to = target.values<T>().data();
     for (std::int64_t i = 0; i < num_samples; ++i, from += sample_size, to += sample_size) {
       const RandomKey sample_key =
           key.with(samples.empty() ? i : samples[static_cast<std::size_t>(i)]);

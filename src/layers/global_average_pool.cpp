@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/visit_dtype.hpp"
 #include "kernels/channels.hpp"
+#include "layers/compute.hpp"
 #include "layers/input_tape.hpp"
 #include "lockstep/base/error.hpp"
 
@@ -63,9 +63,7 @@ void GlobalAveragePool::forward(const TensorView& input, const MutableTensorView
   record_input(*this, call, input);
   const Columns columns = sample_columns_of(input.shape(), options_.data_format);
   const std::int64_t num_positions = columns.num_per_channel();
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    const T* sample = input.values<T>().data();
-    T* mean = output.values<T>().data();
+  compute(input, output, [&]<class T>(const T* sample, T* mean) {
     for (std::int64_t i = 0; i < input.shape()[0]; ++i) {
       sums_.assign(static_cast<std::size_t>(columns.channels), 0.0);
       add_channel_sums(columns, sample, sums_.data());
@@ -82,10 +80,8 @@ void GlobalAveragePool::backward(Tape& tape, const TensorView& output_gradient,
   check_gradients(input.shape(), output_gradient, input_gradient);
   if (input_gradient.is_null()) return;
   const Columns columns = sample_columns_of(input.shape(), options_.data_format);
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
+  compute(output_gradient, input_gradient, [&]<class T>(const T* gradients, T* value) {
     const auto count = static_cast<T>(columns.num_per_channel());
-    const T* gradients = output_gradient.values<T>().data();
-    T* value = input_gradient.values<T>().data();
     for (std::int64_t i = 0; i < input.shape()[0]; ++i, gradients += columns.channels)
       for (std::int64_t j = 0; j < columns.outer; ++j)
         for (std::int64_t c = 0; c < columns.channels; ++c)

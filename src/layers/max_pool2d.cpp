@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "base/visit_dtype.hpp"
+#include "layers/compute.hpp"
 #include "layers/input_tape.hpp"
 #include "layers/pool2d.hpp"
 
@@ -18,10 +18,8 @@ void MaxPool2D::forward(const TensorView& input, const MutableTensorView& output
                         const Call& call) {
   check_call(input, output);
   record_input(*this, call, input);
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    max_pool(pooling_of(options(), input.shape()), input.values<T>().data(),
-             output.values<T>().data());
-  });
+  compute(input, output,
+          [&]<class T>(const T* x, T* y) { max_pool(pooling_of(options(), input.shape()), x, y); });
 }
 
 void MaxPool2D::backward(Tape& tape, const TensorView& output_gradient,
@@ -29,9 +27,8 @@ void MaxPool2D::backward(Tape& tape, const TensorView& output_gradient,
   const TensorView& input = recorded_input(*this, tape);
   check_gradients(input.shape(), output_gradient, input_gradient);
   if (input_gradient.is_null()) return;
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    max_pool_gradient(pooling_of(options(), input.shape()), input.values<T>().data(),
-                      output_gradient.values<T>().data(), input_gradient.values<T>().data());
+  compute(input, output_gradient, input_gradient, [&]<class T>(const T* x, const T* dy, T* dx) {
+    max_pool_gradient(pooling_of(options(), input.shape()), x, dy, dx);
   });
 }
 

@@ -2,11 +2,11 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <utility>
 
-#include "base/visit_dtype.hpp"
 #include "kernels/softmax.hpp"
-#include "layers/copy.hpp"
+#include "layers/compute.hpp"
 #include "layers/input_tape.hpp"
 #include "lockstep/base/error.hpp"
 
@@ -14,7 +14,7 @@ namespace lockstep {
 namespace {
 
 struct SoftmaxTape final : InputTape<Softmax> {
-  Tensor output;
+  Tensor output;  // not rounded to 16 bits
 };
 
 SoftmaxTape& own_tape(const Softmax& layer, Tape& tape) {
@@ -61,12 +61,12 @@ void Softmax::do_create(const Shape& input_shape) { (void)output_shape(input_sha
 
 void Softmax::forward(const TensorView& input, const MutableTensorView& output, const Call& call) {
   check_call(input, output);
-  if (call.tape != nullptr) own_tape(*this, *call.tape).output.resize(output.shape(), dtype());
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    softmax<T>(extents_around(options_.axis, input.shape()), input.values<T>().data(),
-               output.values<T>().data());
+  Tensor* const recorded = call.tape == nullptr ? nullptr : &own_tape(*this, *call.tape).output;
+  if (recorded != nullptr) recorded->resize(output.shape(), parameter_dtype_of(dtype()));
+  compute(input, output, [&]<class T>(const T* x, T* y) {
+    softmax(extents_around(options_.axis, input.shape()), x, y);
+    if (recorded != nullptr) std::copy_n(y, input.num_elements(), recorded->values<T>().data());
   });
-  if (call.tape != nullptr) copy_elements(output, own_tape(*this, *call.tape).output);
   record_input(*this, call, input);
 }
 
@@ -75,11 +75,10 @@ void Softmax::backward(Tape& tape, const TensorView& output_gradient,
   const Shape& shape = recorded_input(*this, tape).shape();
   check_gradients(shape, output_gradient, input_gradient);
   if (input_gradient.is_null()) return;
-  const Tensor& y = own_tape(*this, tape).output;
-  visit_parameter(dtype(), [&]<class T>(TypeTag<T>) {
-    softmax_gradient<T>(extents_around(options_.axis, shape), y.values<T>().data(),
-                        output_gradient.values<T>().data(), input_gradient.values<T>().data());
-  });
+  compute(own_tape(*this, tape).output, output_gradient, input_gradient,
+          [&]<class T>(const T* y, const T* dy, T* dx) {
+            softmax_gradient(extents_around(options_.axis, shape), y, dy, dx);
+          });
 }
 
 }  // namespace lockstep

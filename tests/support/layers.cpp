@@ -6,6 +6,7 @@
 #include <numeric>
 #include <vector>
 
+#include "base/convert.hpp"
 #include "lockstep/base/error.hpp"
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
@@ -47,6 +48,43 @@ void check_float32(const MakeLayer& make, const Tensor& input, Call call) {
   for (std::size_t i = 0; i < wide_variables.size(); ++i)
     CHECK(distance(narrow->variables()[i]->grad().values<float>(),
                    wide_variables[i]->grad().values<double>()) < 2e-6);
+}
+
+Tensor to(DType dtype, const TensorView& tensor) {
+  Tensor result(tensor.shape(), dtype);
+  convert(tensor, result);
+  return result;
+}
+
+// What goes in and out has 16 bits; what happens in between is that of float32, bit for bit.
+void check_16_bit(const MakeLayer& make, const Tensor& input, DType dtype, Call call) {
+  const auto wide = make(DType::float32);
+  const auto narrow = make(dtype);
+  wide->build(input.shape());
+  narrow->build(input.shape());
+  randomize_parameters(*wide);
+  randomize_parameters(*narrow);
+  const Tensor x = to(dtype, input);
+  const Tensor wide_x = to(DType::float32, x);
+  const Tensor dy = to(dtype, random_tensor(wide->output_shape(input.shape()), 23));
+
+  const auto wide_tape = wide->make_tape();
+  const auto narrow_tape = narrow->make_tape();
+  call.tape = wide_tape.get();
+  const Tensor wide_y = output_of(*wide, wide_x, call);
+  const Tensor wide_dx =
+      input_gradient_of(*wide, *wide_tape, to(DType::float32, dy), input.shape());
+  call.tape = narrow_tape.get();
+  CHECK(is_identical(output_of(*narrow, x, call), to(dtype, wide_y)));
+  CHECK(is_identical(input_gradient_of(*narrow, *narrow_tape, dy, input.shape()),
+                     to(dtype, wide_dx)));
+  const auto check_gradients = [&] {
+    for (std::size_t i = 0; i < wide->variables().size(); ++i)
+      CHECK(is_identical(gradients_of(*narrow)[i], gradients_of(*wide)[i]));
+  };
+  check_gradients();
+  narrow->backward(*narrow_tape, dy, {});
+  check_gradients();
 }
 
 void check_gradient_modes(Layer& layer, const Tensor& input, const Call& call) {
@@ -175,12 +213,7 @@ void randomize_parameters(Layer& layer) {
       variable->assign(random_tensor(variable->shape(), seed++));
 }
 
-Tensor to_float32(const Tensor& tensor) {
-  Tensor result(tensor.shape(), DType::float32);
-  std::transform(tensor.values<double>().begin(), tensor.values<double>().end(),
-                 result.values<float>().begin(), [](double x) { return static_cast<float>(x); });
-  return result;
-}
+Tensor to_float32(const Tensor& tensor) { return to(DType::float32, tensor); }
 
 Tensor rows_of(const Tensor& tensor, std::int64_t first, std::int64_t count) {
   return Tensor::copy_of(TensorView(tensor).rows(first, count));
@@ -198,6 +231,8 @@ bool is_identical(const Tensor& a, const Tensor& b) {
 
 void check_layer(const MakeLayer& make, const Tensor& input, const Call& call) {
   check_float32(make, input, call);
+  for (const DType dtype : {DType::float16, DType::bfloat16})
+    check_16_bit(make, input, dtype, call);
 
   const auto layer = make(DType::float64);
   const auto tape = layer->make_tape();

@@ -39,7 +39,7 @@ bool is_identical(const Tensor& a, const Tensor& b);
 using MakeLayer = std::function<std::unique_ptr<Layer>(DType)>;
 
 /// Checks with a float64 `input` of a layer that `make` makes, not built yet, with random
-/// parameters: float32 agrees with float64, an empty batch works and gives zero gradients,
+/// parameters: float32 agrees with float64, 16-bit types are float32 rounded once, an empty batch works and gives zero gradients,
 /// gradients are overwritten, accumulated or left out as asked, tapes serve batches of any size,
 /// repeated steps allocate nothing, and wrong calls are refused.
 void check_layer(const MakeLayer& make, const Tensor& input,

@@ -12,7 +12,10 @@
 #include "lockstep/base/tensor.hpp"
 #include "lockstep/layers/data_format.hpp"
 #include "lockstep/layers/layer.hpp"
+#include "lockstep/params/constraint.hpp"
+#include "lockstep/layers/scope_options.hpp"
 #include "lockstep/params/initializer.hpp"
+#include "lockstep/params/regularizer.hpp"
 
 namespace lockstep {
 
@@ -26,15 +29,20 @@ struct Conv2DOptions {
   bool use_bias = true;
   Initializer kernel_initializer = glorot_uniform();
   Initializer bias_initializer = Zeros{};
+  Regularizer kernel_regularizer = {};
+  Regularizer bias_regularizer = {};
+  Constraint kernel_constraint = {};
+  Constraint bias_constraint = {};
   bool trainable = true;
-  std::optional<DType> dtype = std::nullopt;  ///< of inputs, outputs and variables
+  std::optional<DType> dtype = std::nullopt;  ///< of inputs and outputs
   std::string name = {};
   std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
+  ScopeOptions scope = {};
 };
 
 /// output = sum over the window of input * kernel, plus bias. The kernel is not flipped: what
 /// neural networks call convolution is a cross-correlation. Zeros lie around the input where the
-/// padding is `same`. Products are summed in the layer's dtype, the bias' gradient in double.
+/// padding is `same`. Products are summed in the kernel's dtype, the bias' gradient in double.
 class LOCKSTEP_EXPORT Conv2D : public Layer {
  public:
   explicit Conv2D(Conv2DOptions options);
@@ -62,8 +70,6 @@ class LOCKSTEP_EXPORT Conv2D : public Layer {
   void do_create(const Shape& input_shape) override;
 
  private:
-  void add_bias_gradient(const TensorView& output_gradient, Gradients gradients);
-
   Conv2DOptions options_;
   Variable* kernel_ = nullptr;
   Variable* bias_ = nullptr;
