@@ -59,6 +59,7 @@ TEST_CASE("a case is read as it is") {
   const Step& step = one.steps.front();
   CHECK(step.inputs.at("x").load().values == std::vector{0.0, 2.0});
   CHECK(step.inputs.at("x").shape == Shape{2, 1});
+  CHECK(step.expectations.at("y").tolerances.size() == 2);
   CHECK(step.expectations.at("y").array.load().values == std::vector{-1.0, 1.0});
 }
 
@@ -138,6 +139,16 @@ TEST_CASE("a group that is damaged is refused with the place") {
   require_damage([](json& group) { the_step(group)["expect"]["y"].erase("tol"); }, "tol");
 }
 
+TEST_CASE("tolerances are needed for the precisions that the case is meant for") {
+  const Change forget = [](json& group) { the_step(group)["expect"]["y"]["tol"].erase("f64"); };
+  require_damage(forget, "f64");
+  const auto cases = cases_after([&](json& group) {
+    forget(group);
+    the_case(group)["run"] = {"f32"};
+  });
+  CHECK(cases.front().steps.front().expectations.at("y").tolerances.size() == 1);
+}
+
 TEST_CASE("an array that the blob does not hold is damage") {
   const auto changed = [](const char* key, const json& value) {
     return [=](json& group) { the_step(group)["in"]["x"][key] = value; };
@@ -145,8 +156,8 @@ TEST_CASE("an array that the blob does not hold is damage") {
   require_damage(changed("dtype", "i32"), "expected the dtype f32 or f64");
   require_damage(changed("shape", {-2, -1}), "an extent must be a count");
   require_damage(changed("shape", {1 << 30, 1 << 30, 1 << 30}), "cannot repeat");
-  require_damage(changed("shape", {5, 1}), "goes beyond the blob");
-  require_damage(changed("offset", 17), "goes beyond the blob");
+  require_damage(changed("shape", {6, 1}), "goes beyond the blob");
+  require_damage(changed("offset", 25), "goes beyond the blob");
   require_damage(changed("offset", 1000), "goes beyond the blob");
   require_damage(changed("offset", -8), "an offset must be a count");
   require_damage(changed("repeat", 3), "cannot repeat 3 times");
@@ -159,7 +170,7 @@ TEST_CASE("a file that is cut short anywhere is damage") {
     CHECK(caught_from([&] {
             (void)cases_of(text.substr(0, length), right_blob);
           }).is(ErrorCode::data));
-  CHECK(caught_from([&] { (void)cases_of(text, right_blob.substr(0, 31)); }).is(ErrorCode::data));
+  CHECK(caught_from([&] { (void)cases_of(text, right_blob.substr(0, 39)); }).is(ErrorCode::data));
 }
 
 TEST_CASE("only the groups that are named are read, and they must be there") {

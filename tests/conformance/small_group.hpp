@@ -25,7 +25,7 @@ inline nlohmann::json small_group() {
                   {"sgd_lr", nullptr},
                   {"momentum", nullptr},
                   {"in", {{"x", array(2, 0)}}},
-                  {"expect", {{"y", expectation(2, 16)}, {"batch_mean", expectation(1, 24)}}}};
+                  {"expect", {{"y", expectation(2, 16)}, {"batch_mean", expectation(1, 32)}}}};
   const json one{
       {"id", "small/one"},
       {"tags", json::array()},
@@ -45,7 +45,7 @@ inline std::string bytes_of(const std::vector<double>& values) {
 }
 
 /// The blob of the small group.
-inline const std::string right_blob = bytes_of({0.0, 2.0, -1.0, 1.0});
+inline const std::string right_blob = bytes_of({0.0, 2.0, -1.0, 1.0, 1.0});
 
 inline nlohmann::json& the_case(nlohmann::json& group) { return group.at("cases").at(0); }
 inline nlohmann::json& the_step(nlohmann::json& group) { return the_case(group).at("steps").at(0); }
