@@ -159,12 +159,16 @@ void BatchNormalization::do_connect(const Communicator& replicas) {
   const Communicator alone;
   const Communicator group =
       options_.synchronized ? group_of(options_.synchronization_group, replicas) : Communicator();
-  if (!group.is_solo() && parts_->axes.front() == 0)
-    throw ArgumentError(fmt::format(
-        "layer '{}': the batch axis cannot be the channel axis when synchronized over {} ranks",
-        name(), group.size()));
-  parts_->group_is_all = group.size() == replicas.size();
   const std::string who = fmt::format("layer '{}'", name());
+  // Groups differ in size, and a rank that is alone must hear of the refusal in another group.
+  if (options_.synchronized && parts_->axes.front() == 0)
+    agree(replicas, {who, "build"}, {}, attempt([&] {
+            if (!group.is_solo())
+              throw ArgumentError(fmt::format(
+                  "the batch axis cannot be the channel axis when synchronized over {} ranks",
+                  group.size()));
+          }));
+  parts_->group_is_all = group.size() == replicas.size();
   const std::size_t length = sums_length(parts_->num_channels);
   const std::size_t gradient_length =
       gradient_sums_length(parts_->num_channels, options_.adjustment != nullptr);
