@@ -73,10 +73,11 @@ Tensor of_ranks(const Shape& channel_shape, const Part& part, std::uint64_t seed
   };
   if (part.rank) return of_rank(*part.rank);
   std::vector<double> values;
-  for (std::size_t rank = 0; rank < part.cut.size(); ++rank)
+  for (std::size_t rank = 0; rank < part.cut.size(); ++rank) {
+    const std::vector<double> of_sample = doubles_of(of_rank(static_cast<int>(rank)));
     for (std::int64_t n = 0; n < part.cut[rank]; ++n)
-      for (const double value : of_rank(static_cast<int>(rank)).values<double>())
-        values.push_back(value);
+      values.insert(values.end(), of_sample.begin(), of_sample.end());
+  }
   return Tensor::of(std::span<const double>(values), channel_shape.with(0, part.count()));
 }
 
@@ -159,11 +160,12 @@ void OptionRun::backward() {
 void OptionRun::update(const Communicator& replicas) {
   constexpr double learning_rate = 0.01;
   for (Variable* variable : layer.variables()) {
-    if (!variable->is_trainable()) continue;
+    if (variable->role() != VariableRole::parameter) continue;
     std::vector<double> gradient = doubles_of(variable->grad());
     if (variable->gradient_scope() == GradientScope::local)
       allreduce(replicas, gradient, Reduction::sum);
     write_from_double(gradient, variable->grad());
+    if (!variable->is_trainable()) continue;
     add_regularization_gradient(*variable);
     std::vector<double> values = doubles_of(variable->value());
     gradient = doubles_of(variable->grad());
