@@ -53,8 +53,7 @@ NormalizationBatch<T> Record::batch() const {
                                .activation = options->activation,
                                .negative_slope = options->negative_slope};
   if (!residual.is_null()) result.residual = residual.values<T>().data();
-  if (uses_batch_statistics && weights.is_given)
-    result.weights = {weights.values.data(), weights.stride};
+  if (weights.is_given) result.weights = {weights.values.data(), weights.stride};
   if (!adjustment.element_scale.empty())
     result.adjustment = {adjustment.element_scale.data(), adjustment.element_bias.data(),
                          factor.data(), offset.data()};
