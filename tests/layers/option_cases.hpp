@@ -65,6 +65,9 @@ struct Part {
   [[nodiscard]] std::int64_t count() const;
 };
 
+/// As many rows for every rank.
+[[nodiscard]] Part even_part(const Communicator& replicas, std::int64_t count);
+
 /// A layer that trains on one part of every global batch.
 struct OptionRun {
   OptionRun(const UseCase& chosen, Part rows, const Communicator& replicas);
@@ -87,6 +90,13 @@ struct OptionRun {
   Tensor weights, mask;
   Tensor y, dx, residual_gradient;
 };
+
+/// A run with four samples per rank, synchronized over all where the features do not say otherwise.
+[[nodiscard]] OptionRun synchronized_run(const std::vector<std::string>& names,
+                                         const Communicator& replicas);
+
+/// Channel of each element of the run's input.
+[[nodiscard]] std::vector<std::size_t> channels_of(const OptionRun& run);
 
 /// Values of all variables but gradients, one after another.
 [[nodiscard]] std::vector<double> state_of(BatchNormalization& layer);

@@ -40,11 +40,16 @@ Tensor weights_of(std::int64_t num_samples) {
   return weights;
 }
 
+// The same for every four samples.
 Tensor mask_of(const Shape& shape, int rank) {
   Tensor mask(Shape(std::span(shape.begin(), static_cast<std::size_t>(rank))), DType::boolean);
+  const auto period = static_cast<std::uint64_t>(
+      4 * std::max<std::int64_t>(mask.shape().with(0, 1).num_elements(), 1));
   std::uint64_t i = 0;
-  for (bool& value : mask.values<bool>())
-    value = rank == 1 ? i++ % 5 != 2 : RandomKey(5).uniform(i++) > 0.25;
+  for (bool& value : mask.values<bool>()) {
+    value = rank == 1 ? i % period != 2 : RandomKey(5).uniform(i % period) > 0.25;
+    ++i;
+  }
   return mask;
 }
 
@@ -120,6 +125,11 @@ std::int64_t Part::count() const {
   return std::accumulate(cut.begin(), cut.end(), std::int64_t{0});
 }
 
+Part even_part(const Communicator& replicas, std::int64_t count) {
+  return {std::vector<std::int64_t>(static_cast<std::size_t>(replicas.size()), count),
+          replicas.rank()};
+}
+
 OptionRun::OptionRun(const UseCase& chosen, Part rows_of_batch, const Communicator& replicas)
     : use_case(chosen), part(std::move(rows_of_batch)), layer(options_of(chosen, part, replicas)) {
   layer.build(use_case.shape.with(0, part.count()), replicas);
@@ -181,6 +191,31 @@ void OptionRun::train(std::uint64_t step, const Communicator& replicas) {
   forward();
   backward();
   update(replicas);
+}
+
+OptionRun synchronized_run(const std::vector<std::string>& names, const Communicator& replicas) {
+  UseCase use_case = use_case_of(names);
+  use_case.options.synchronized |= !use_case.options.fused.value_or(false);
+  const Part part = even_part(replicas, 4);
+  use_case.shape = use_case.shape.with(0, Part{part.cut}.count());
+  return {use_case, part, replicas};
+}
+
+std::vector<std::size_t> channels_of(const OptionRun& run) {
+  const std::vector<int> axes = run.use_case.axes();
+  const Shape& shape = run.x.shape();
+  std::vector<std::size_t> channels;
+  for (std::int64_t i = 0; i < shape.num_elements(); ++i) {
+    std::int64_t channel = 0, rest = i, stride = shape.num_elements();
+    for (int axis = 0; axis < shape.rank(); ++axis) {
+      stride /= shape[axis];
+      if (std::ranges::find(axes, axis) != axes.end())
+        channel = channel * shape[axis] + rest / stride;
+      rest %= stride;
+    }
+    channels.push_back(static_cast<std::size_t>(channel));
+  }
+  return channels;
 }
 
 std::vector<double> doubles_of(const TensorView& tensor) {

@@ -13,11 +13,6 @@ using namespace lockstep::testing;
 
 namespace {
 
-// Four samples on each rank.
-Part part_of(const Communicator& world) {
-  return {std::vector<std::int64_t>(static_cast<std::size_t>(world.size()), 4), world.rank()};
-}
-
 // What came of two training steps: the error of this rank, or whether all numbers are finite.
 struct Outcome {
   Caught caught;
@@ -29,7 +24,7 @@ Outcome outcome_of(const std::vector<std::string>& names, const Communicator& wo
   UseCase use_case = use_case_of(names);
   use_case.shape = use_case.shape.with(0, 4 * world.size());
   outcome.caught = caught_from([&] {
-    OptionRun run(use_case, part_of(world), world);
+    OptionRun run(use_case, even_part(world, 4), world);
     for (const std::uint64_t step : {1U, 2U}) run.train(step, world);
     outcome.is_finite = true;
     for (const Tensor* tensor : {&run.y, &run.dx})
