@@ -1,6 +1,7 @@
 #include "lockstep/layers/batch_normalization_options.hpp"
 
 #include <spdlog/fmt/fmt.h>
+#include <spdlog/fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -113,6 +114,34 @@ void validate_activation(const BatchNormalizationOptions& options) {
 }
 
 }  // namespace
+
+std::string text_of(const BatchNormalizationOptions& o) {
+  const auto* function = std::get_if<ActivationFunction>(&o.activation);
+  const auto* custom = std::get_if<CustomActivation>(&o.activation);
+  const auto number = [](auto kind) { return static_cast<int>(kind); };
+  return fmt::format("axis [{}], data_format '{}', epsilon {}, activation {}, negative_slope {}, ",
+                     fmt::join(o.axis.values(), ", "), o.data_format, o.epsilon,
+                     custom != nullptr ? custom->name : name_of(*function), o.negative_slope) +
+         fmt::format("gamma {} ({}, {}, {}), beta {} ({}, {}, {}), ", o.scale,
+                     to_string(o.gamma_initializer), to_string(o.gamma_regularizer),
+                     to_string(o.gamma_constraint), o.center, to_string(o.beta_initializer),
+                     to_string(o.beta_regularizer), to_string(o.beta_constraint)) +
+         fmt::format("moving {} ({}, {}; momentum {}, kind {}, zero debias {}, updates {}), ",
+                     o.track_moving_statistics, to_string(o.moving_mean_initializer),
+                     to_string(o.moving_variance_initializer),
+                     o.momentum ? fmt::format("{}", *o.momentum) : "cumulative",
+                     number(o.moving_variance), o.zero_debias_moving_mean, number(o.updates)) +
+         fmt::format("renorm {} ({}, {}, {}; momentum {}), ghosts {} (grouping {}), ", o.renorm,
+                     o.renorm_clipping.rmin, o.renorm_clipping.rmax, o.renorm_clipping.dmax,
+                     o.renorm_momentum, o.virtual_batch_size.value_or(0),
+                     number(o.ghost_grouping)) +
+         fmt::format("adjustment {} (differs {}), fused {} (rules {}), strict {}, nonfinite {}, ",
+                     o.adjustment != nullptr, o.adjustment_differs_by_rank,
+                     o.fused ? (*o.fused ? "true" : "false") : "none", number(o.fused_rules),
+                     o.strict, number(o.nonfinite)) +
+         fmt::format("frozen mode {}, synchronized {} ({})", number(o.frozen_mode), o.synchronized,
+                     to_string(o.synchronization_group));
+}
 
 RenormClipping renorm_clipping_of(const std::map<std::string, double>& clipping) {
   RenormClipping result;

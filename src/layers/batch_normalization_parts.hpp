@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "comm/exchange.hpp"
@@ -62,6 +63,9 @@ struct BatchNormalization::Parts {
 
 /// Throws ArgumentError when options cannot be used, alone or for this input.
 void validate(const BatchNormalizationOptions& options, const Shape& input_shape);
+
+/// What ranks must have in common, in words: all options but a color.
+[[nodiscard]] std::string text_of(const BatchNormalizationOptions& options);
 
 /// The channel axes from the front, ascending. Throws ArgumentError.
 [[nodiscard]] std::vector<int> channel_axes_of(const BatchNormalizationOptions& options,
