@@ -163,8 +163,9 @@ double Record::epsilon() const noexcept {
   return is_fused ? std::max(options->epsilon, fused_epsilon) : options->epsilon;
 }
 
-std::uint64_t Record::adjustment_fingerprint() const noexcept {
-  return options->adjustment_differs_by_rank ? 0 : adjustment.fingerprint;
+Content Record::content() const noexcept {
+  if (may_be_fused) return {"weights or a mask", weights.is_given ? 1U : 0U};
+  return {"adjustment", options->adjustment_differs_by_rank ? 0 : adjustment.fingerprint};
 }
 
 void Record::link() noexcept {
