@@ -137,3 +137,23 @@ TEST_CASE("a cut of the batch gives what one process computes, with every pair o
     check_law(use_case, cuts[number++ % cuts.size()], world);
   });
 }
+
+TEST_CASE("a synchronized layer of one rank has the bits of a plain one, with every option",
+          "[layers]") {
+  const Communicator solo;
+  for (const Feature& feature : features()) {
+    if (!has_law(feature)) continue;
+    UseCase use_case = use_case_of({feature.name});
+    OptionRun plain(use_case, {{use_case.shape[0]}}, solo);
+    use_case.options.synchronized = true;
+    OptionRun synchronized(use_case, {{use_case.shape[0]}}, solo);
+    for (std::uint64_t step = 1; step <= num_steps; ++step) {
+      plain.train(step, solo);
+      synchronized.train(step, solo);
+    }
+    INFO(feature.name);
+    CHECK(doubles_of(synchronized.y) == doubles_of(plain.y));
+    CHECK(doubles_of(synchronized.dx) == doubles_of(plain.dx));
+    CHECK(state_of(synchronized.layer) == state_of(plain.layer));
+  }
+}
