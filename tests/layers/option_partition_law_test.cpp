@@ -131,10 +131,13 @@ TEST_CASE("a cut of the batch gives what one process computes, with every pair o
   std::size_t number = 0;
   for_each_allowed_pair([&](const Feature& a, const Feature& b) {
     if (!is_paired(a) || !is_paired(b)) return;
+    // One half on odd numbers of ranks, the other on even ones.
+    const std::size_t pair = number++;
+    if (pair % 2 != static_cast<std::size_t>(world.size() % 2)) return;
     const UseCase use_case = use_case_of({a.name, b.name});
     const auto cuts = cuts_for(use_case, world.size());
     INFO(a.name << " and " << b.name);
-    check_law(use_case, cuts[number++ % cuts.size()], world);
+    check_law(use_case, cuts[pair / 2 % cuts.size()], world);
   });
 }
 
