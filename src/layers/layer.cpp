@@ -41,6 +41,7 @@ void Layer::build(const Shape& input_shape, const Communicator& replicas) {
                               Property{"variables", fmt::format("of '{}'", variable_scope())},
                               Property{"reuse", reuses_variables() ? "true" : "false"},
                               Property{"trainable", is_trainable() ? "true" : "false"},
+                              Property{"mode", std::string(lockstep::name_of(mode()))},
                               Property{"dtype", std::string(lockstep::name_of(dtype()))},
                               Property{"sample shape", to_string(sample_shape_of(input_shape))}};
   agree(replicas, {fmt::format("layer '{}'", name()), "build", -1}, properties, failure);
@@ -59,8 +60,8 @@ void Layer::make_variables(const Shape& input_shape, DType default_dtype, std::u
     throw ArgumentError("the input has no axis; a layer needs at least one");
   const DType dtype = traits_.dtype.value_or(default_dtype);
   if (!is_floating(dtype))
-    throw ArgumentError(fmt::format("layer '{}' cannot compute in {}; use a floating dtype",
-                                    name(), lockstep::name_of(dtype)));
+    throw ArgumentError(fmt::format("layer '{}' cannot compute in {}; use a floating dtype", name(),
+                                    lockstep::name_of(dtype)));
   traits_.dtype = dtype;
   seed_ = seed;
   variables_.clear();  // of an attempt that failed
@@ -78,7 +79,7 @@ void Layer::connect(std::shared_ptr<const Communicator> control) {
 }
 
 void Layer::set_mode(Mode mode) {
-  agree_on("mode", mode == Mode::training ? "training" : "inference");
+  agree_on("mode", std::string(lockstep::name_of(mode)));
   mode_ = mode;
 }
 

@@ -14,6 +14,7 @@
 #include "lockstep/base/export.hpp"
 #include "lockstep/base/tensor_view.hpp"
 #include "lockstep/comm/communicator.hpp"
+#include "lockstep/layers/mode.hpp"
 #include "lockstep/layers/scope_options.hpp"
 #include "lockstep/parallel/strategy.hpp"
 #include "lockstep/params/initializer.hpp"
@@ -25,8 +26,6 @@ namespace lockstep {
 class Schedule;
 class VariableRegistry;
 struct CollectedOutput;
-
-enum class Mode : std::uint8_t { training, inference };
 
 /// When what a forward pass learned (moving statistics) becomes the layer's state.
 enum class Commit : std::uint8_t {
