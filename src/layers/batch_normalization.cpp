@@ -224,8 +224,7 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
     record->add_ghosts(sums);
   });
   if (!failure && record->has_ghosts) failure = record->unusable_ghost();
-  exchange.merge(call.step, failure,
-                 {"adjustment", failure ? 0 : record->adjustment_fingerprint()});
+  exchange.merge(call.step, failure, failure ? Content{} : record->content(parts_->is_fused));
   if (record->has_ghosts) {
     record->take_batch_from_ghosts(sums);
   } else {

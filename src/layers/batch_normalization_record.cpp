@@ -164,8 +164,9 @@ double Record::epsilon() const noexcept {
   return is_fused ? std::max(options->epsilon, fused_epsilon) : options->epsilon;
 }
 
-std::uint64_t Record::adjustment_fingerprint() const noexcept {
-  return options->adjustment_differs_by_rank ? 0 : adjustment.fingerprint;
+Content Record::content(bool may_be_fused) const noexcept {
+  if (may_be_fused) return weights.is_given ? Content{"weights", 1} : Content{"no weights", 2};
+  return {"adjustment", options->adjustment_differs_by_rank ? 0 : adjustment.fingerprint};
 }
 
 void Record::link() noexcept {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "comm/exchange.hpp"
 #include "comm/failure.hpp"
 #include "kernels/blocks.hpp"
 #include "kernels/normalization.hpp"
@@ -76,8 +77,9 @@ struct BatchNormalizationTape::Record {
 
   /// What is added to variances.
   [[nodiscard]] double epsilon() const noexcept;
-  /// Of an adjustment that must be equal on all ranks; 0 for none.
-  [[nodiscard]] std::uint64_t adjustment_fingerprint() const noexcept;
+  /// What must be equal on all ranks: an adjustment, or in a layer that follows the fused kernel
+  /// in calls without weights whether there are some.
+  [[nodiscard]] Content content(bool may_be_fused) const noexcept;
 
   /// Chains normalization, renormalization, adjustment, gamma and beta.
   void link() noexcept;

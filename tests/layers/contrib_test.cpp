@@ -270,6 +270,21 @@ TEST_CASE("synchronized, contrib's statistics are those of one process with all 
                                          values_of(alone.moving_variance())) < tolerance);
 }
 
+TEST_CASE("weights on some ranks alone would part what the ranks learn, and are refused") {
+  if (world().is_solo()) return;
+  BatchNormalization layer = batch_norm({.synchronized = true});
+  require_built(layer);
+  const std::vector<double> weights(4, 1.0);
+  Call call{.mode = Mode::training};
+  if (world().rank() == 0) call.batch_weights = view(weights, {4});
+  const Caught caught = caught_from([&] {
+    (void)output_of(layer, random_tensor({4, 3}, 9), call);
+  });
+  REQUIRE_ON_ALL_RANKS(world(), is_same_on_all_ranks(world(), caught));
+  REQUIRE_ON_ALL_RANKS(world(), caught.is(ErrorCode::mismatch));
+  REQUIRE_ON_ALL_RANKS(world(), caught.what.find("no weights") != std::string::npos);
+}
+
 TEST_CASE("a model in training trains layers whose own mode is another") {
   Sequential model({.dtype = DType::float64}, Strategy{Communicator::world()});
   BatchNormalizationOptions options = contrib({.updates_collections = {}, .is_training = false});
