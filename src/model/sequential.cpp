@@ -10,6 +10,7 @@
 #include "comm/schedule.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/collectives.hpp"
+#include "model/model_properties.hpp"
 #include "model/summary.hpp"
 
 namespace lockstep {
@@ -36,17 +37,6 @@ void within(std::string_view place, const Layer& layer, Body&& body) {
   if (!failure) return;
   if (failure->origin) rethrow(*failure);
   throw_error(failure->code, fmt::format("layer '{}'{}: {}", layer.name(), place, failure->cause));
-}
-
-// What ranks compare of a layer. The number of values guards the broadcast against layers that do
-// not tell all their options.
-Property property_of(std::size_t position, Layer& layer, const Shape& output_shape) {
-  std::int64_t num_values = 0;
-  for (const Variable* variable : layer.variables()) num_values += variable->num_elements();
-  return {fmt::format("layer {}", position),
-          fmt::format("{} '{}' ({}), {}, {} to {}, {} values", layer.type(), layer.name(),
-                      layer.configuration(), layer.is_trainable() ? "trainable" : "frozen",
-                      name_of(layer.dtype()), batch_text_of(output_shape), num_values)};
 }
 
 std::span<std::byte> bytes_of(const MutableTensorView& values) {
@@ -170,12 +160,7 @@ void Sequential::build_for(const std::optional<Shape>& input_shape) {
     if (is_built()) throw StateError(fmt::format("model '{}' is built already", name()));
     const Shape sample_shape = sample_shape_for(input_shape);
     create(sample_shape);
-    properties = {{"dtype", std::string(name_of(dtype()))},
-                  {"seed", std::to_string(seed())},
-                  {"sample shape", to_string(sample_shape)},
-                  {"number of layers", std::to_string(stages_.size())}};
-    for (std::size_t i = 0; i < stages_.size(); ++i)
-      properties.push_back(property_of(i, *stages_[i].layer, stages_[i].output_shape));
+    properties = properties_of(options_, sample_shape, rows());
   });
   agree(strategy_.replicas(), {fmt::format("model '{}'", name()), "build", -1}, properties,
         failure);
@@ -187,6 +172,12 @@ void Sequential::build_for(const std::optional<Shape>& input_shape) {
 
 std::vector<Layer*> Sequential::layers() {
   std::vector<Layer*> result;
+  for (const Stage& stage : stages_) result.push_back(stage.layer.get());
+  return result;
+}
+
+std::vector<const Layer*> Sequential::layers() const {
+  std::vector<const Layer*> result;
   for (const Stage& stage : stages_) result.push_back(stage.layer.get());
   return result;
 }
@@ -221,9 +212,13 @@ Variable& Sequential::variable(std::string_view full_name) {
 
 std::string Sequential::summary() {
   create_if_needed();
+  return summary_of(name(), rows());
+}
+
+std::vector<SummaryRow> Sequential::rows() const {
   std::vector<SummaryRow> rows;
   for (const Stage& stage : stages_) rows.push_back({stage.layer.get(), stage.output_shape});
-  return summary_of(name(), rows);
+  return rows;
 }
 
 void Sequential::set_mode(Mode mode) {
@@ -347,10 +342,6 @@ void Sequential::add_appointments(Pass pass, Schedule& schedule) {
   else
     std::for_each(stages_.rbegin(), stages_.rend(),
                   [&](Stage& stage) { stage.layer->add_appointments(pass, schedule); });
-}
-
-Tensor Sequential::predict(const TensorView& input) {
-  return forward(input, {.mode = Mode::inference});
 }
 
 }  // namespace lockstep
