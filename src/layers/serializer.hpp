@@ -184,6 +184,7 @@ struct Serializer<std::variant<Alternatives...>> {
         []<class T>(const T& value) {
           Json json;
           if constexpr (!std::same_as<T, std::monostate>) {
+            static_assert(!alternative_name<T>.empty(), "give the alternative a name");
             json["type"] = std::string(alternative_name<T>);
             json.update(json_of(value));
           }

@@ -180,11 +180,11 @@ TEST_CASE("what is no configuration of a layer is refused, and the place named")
            "options": {"synchronization_group": {"type": "by_color", "color": 1}}})",
        "BatchNormalization.synchronization_group: there is no 'color'"},
   };
-  for (const auto& [text, named] : cases) {
-    INFO(text);
-    const Caught caught = caught_from([&] { (void)layer_from_configuration(text); });
+  for (const Case& c : cases) {
+    INFO(c.text);
+    const Caught caught = caught_from([&] { (void)layer_from_configuration(c.text); });
     CHECK(caught.is(ErrorCode::argument));
-    CHECK_THAT(caught.what, Contains(named));
+    CHECK_THAT(caught.what, Contains(c.named));
   }
 }
 

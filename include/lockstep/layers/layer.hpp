@@ -114,13 +114,13 @@ class LOCKSTEP_EXPORT Layer {
   /// the layer cannot take such an input.
   [[nodiscard]] virtual Shape output_shape(const Shape& input_shape) const = 0;
 
-  /// All options; ranks that build the layer compare it. Layers of the library give one line of
-  /// JSON, {"type": "Dense", "options": {"units": 3, ...}}, with the options under their names, the
-  /// present `name` and `trainable` among them. Numbers read back as they were, an empty optional
-  /// is null. A function of the user's own is there by its name only, the adjustment of batch
-  /// normalization by being there. What a key "differs_by_rank" holds is not compared. Throws
-  /// ArgumentError for text that is not UTF-8. A layer of the user's own may give any text, or one
-  /// like these, of which ranks then compare option by option; see register_layer().
+  /// All options; ranks that build the layer compare it, but for what keys "differs_by_rank" hold.
+  /// Layers of the library give one line of JSON, {"type": "Dense", "options": {"units": 3, ...}},
+  /// with the options under their names, the present `name` and `trainable` among them. Numbers
+  /// read back as they were, "infinity" and "nan" as texts; an empty optional is null. A function
+  /// of the user's own is there by its name only, the adjustment of batch normalization by being
+  /// there. Throws ArgumentError for text that is not UTF-8. A layer of the user's own may give any
+  /// text, or one like these, of which ranks compare option by option; see register_layer().
   [[nodiscard]] virtual std::string configuration() const = 0;
 
   /// A layer with the same options, functions included, and the same name; not built, and without
