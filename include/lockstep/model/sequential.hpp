@@ -155,7 +155,8 @@ class LOCKSTEP_EXPORT Sequential {
 [[nodiscard]] LOCKSTEP_EXPORT Sequential sequential_from_configuration(
     std::string_view configuration, Strategy strategy = Strategy::current());
 
-/// True for models of equal configurations, whatever their strategies and variables.
+/// True for models of equal configurations, whatever their strategies and variables. Throws as
+/// Sequential::configuration() does.
 [[nodiscard]] LOCKSTEP_EXPORT bool operator==(const Sequential& a, const Sequential& b);
 
 }  // namespace lockstep
