@@ -15,6 +15,7 @@ namespace {
 
 std::string text_of(const Meeting& meeting, std::span<const Property> properties) {
   std::string text = fmt::format("place\t{}\nphase\t{}\n", meeting.layer, meeting.phase);
+  if (meeting.step >= 0) text += fmt::format("step\t{}\n", meeting.step);
   for (const auto& [name, value] : properties) text += fmt::format("{}\t{}\n", name, value);
   return text;
 }

@@ -9,9 +9,15 @@ namespace lockstep {
 
 enum class Mode : std::uint8_t { training, inference };
 
-/// "training".
+/// "training"; "unknown" for what is no mode.
 [[nodiscard]] constexpr std::string_view name_of(Mode mode) noexcept {
-  return mode == Mode::training ? "training" : "inference";
+  switch (mode) {
+    case Mode::training:
+      return "training";
+    case Mode::inference:
+      return "inference";
+  }
+  return "unknown";
 }
 
 }  // namespace lockstep
