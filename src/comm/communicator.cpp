@@ -107,6 +107,15 @@ Communicator Communicator::split(int color) const {
   return Communicator(std::make_unique<Handle>(result));
 }
 
+Communicator Communicator::split_by_node() const {
+  agree(*this, {"communicator", "split by node"}, {});
+  if (handle_ == nullptr) return Communicator();
+  MPI_Comm result = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(mpi_of(*this), MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &result),
+            "MPI_Comm_split_type");
+  return Communicator(std::make_unique<Handle>(result));
+}
+
 Traffic Communicator::traffic() const noexcept {
   return handle_ == nullptr ? Traffic{} : handle_->traffic;
 }

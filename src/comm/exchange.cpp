@@ -1,5 +1,7 @@
 #include "comm/exchange.hpp"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -31,7 +33,9 @@ Exchange::Exchange(const Communicator& group, std::string layer, std::string pha
 std::span<double> Exchange::payload() noexcept { return std::span(message_).subspan(num_words); }
 
 void Exchange::write_header(bool has_failed) noexcept {
-  const std::uint64_t f = RandomKey(name_hash_).with(meeting_.step).with(round_).bits(0) % half;
+  const std::uint64_t f =
+      RandomKey(name_hash_).with(meeting_.step).with(round_).with(content_.fingerprint).bits(0) %
+      half;
   message_[num_failed] = has_failed ? 1.0 : 0.0;
   message_[fingerprint] = static_cast<double>(f);
   message_[square_high] = static_cast<double>(f * f / half);
@@ -46,11 +50,13 @@ bool Exchange::is_good() const noexcept {
   return static_cast<Wide>(group_.size()) * squares == sum * sum;
 }
 
-void Exchange::merge(std::int64_t step, const std::optional<Failure>& failure) {
+void Exchange::merge(std::int64_t step, const std::optional<Failure>& failure,
+                     const Content& content) {
   rethrow_if_known(group_, failure);
   meeting_.step = step < 0 ? num_appointments_ : step;
   ++num_appointments_;
   round_ = 0;
+  content_ = content;
   merge_round(failure);
 }
 
@@ -74,7 +80,11 @@ void Exchange::merge_round(const std::optional<Failure>& failure) {
 void Exchange::maximum(std::span<double> values) { allreduce(group_, values, Reduction::maximum); }
 
 void Exchange::raise(const std::optional<Failure>& failure) {
-  throw_agreed(group_, meeting_, failure);
+  Meeting meeting = meeting_;
+  if (!failure && content_.fingerprint != 0)
+    meeting.phase +=
+        fmt::format(" with {} {:06x}", content_.name, content_.fingerprint % (1U << 24));
+  throw_agreed(group_, meeting, failure);
 }
 
 }  // namespace lockstep

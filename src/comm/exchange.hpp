@@ -14,6 +14,12 @@
 
 namespace lockstep {
 
+/// Something besides the place that ranks must have in common at a merge, such as random numbers.
+struct Content {
+  const char* name = "";
+  std::uint64_t fingerprint = 0;  ///< 0: nothing
+};
+
 /// The merge of one layer and phase: a communicator and a message length of its own for life.
 ///
 /// Every message begins with status words, so that a failure anywhere is known everywhere after
@@ -32,7 +38,9 @@ class Exchange {
   /// Sums the payload over the ranks: one MPI_Allreduce, none in a group of one. With a failure on
   /// any rank all ranks throw that error; one that the whole group throws already is rethrown
   /// without a message. `step` < 0 stands for the number of earlier appointments. Collective.
-  void merge(std::int64_t step, const std::optional<Failure>& failure);
+  ///
+  /// When `content` is given, its fingerprint must be equal on all ranks: MismatchError otherwise.
+  void merge(std::int64_t step, const std::optional<Failure>& failure, const Content& content = {});
 
   /// Further rounds of the same appointment, when the sums merged so far ask all ranks for them.
   /// No schedule knows of these rounds, and the others wait in them: a rank that fails in between
@@ -57,6 +65,7 @@ class Exchange {
   std::uint64_t name_hash_;
   std::int64_t num_appointments_ = 0;
   std::int64_t round_ = 0;       // of the present appointment
+  Content content_;              // likewise
   std::vector<double> message_;  // status words, then the payload
 };
 

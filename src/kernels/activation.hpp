@@ -25,6 +25,17 @@ template <class T>
 void activation_gradient(ActivationFunction function, double negative_slope, const T* input,
                          const T* output_gradient, T* input_gradient, std::int64_t num_elements);
 
+/// The same for doubles and any activation.
+void activate(const AnyActivation& activation, double negative_slope, const double* input,
+              double* output, std::int64_t num_elements);
+void activation_gradient(const AnyActivation& activation, double negative_slope,
+                         const double* input, const double* output_gradient, double* input_gradient,
+                         std::int64_t num_elements);
+[[nodiscard]] inline bool is_linear(const AnyActivation& activation) noexcept {
+  const auto* function = std::get_if<ActivationFunction>(&activation);
+  return function != nullptr && *function == ActivationFunction::linear;
+}
+
 namespace activations {
 
 // exp(-|x|) never overflows; written like this sigmoid and its derivative lose no digits.

@@ -1,104 +1,217 @@
 #include "kernels/normalization.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
+
+#include "kernels/activation.hpp"
+#include "lockstep/base/float16.hpp"
 
 namespace lockstep {
 namespace {
 
-// Calls visit(channel, first, last) for every run of elements of one channel, in memory order.
-template <class Visit>
-void for_each_run(const Columns& columns, Visit&& visit) {
-  std::int64_t first = 0;
-  for (std::int64_t outer = 0; outer < columns.outer; ++outer)
-    for (std::int64_t channel = 0; channel < columns.channels; ++channel) {
-      visit(channel, first, first + columns.inner);
-      first += columns.inner;
-    }
+using Buffer = std::array<double, block_size>;
+
+template <class T>
+void load(const T* source, const Block& block, Buffer& values) {
+  for (std::size_t i = 0; i < block.count; ++i)
+    values[i] = static_cast<double>(source[static_cast<std::size_t>(block.first) + i]);
+}
+
+template <class T>
+void store(const Buffer& values, const Block& block, T* target) {
+  for (std::size_t i = 0; i < block.count; ++i)
+    target[static_cast<std::size_t>(block.first) + i] = static_cast<T>(values[i]);
+}
+
+// Calls body(i, column) for the elements of a block, in two loops that compilers can unroll.
+template <class Body>
+void for_each_in(const Block& block, Body&& body) {
+  if (block.column_step == 0)
+    for (std::size_t i = 0; i < block.count; ++i) body(i, block.column);
+  else
+    for (std::size_t i = 0; i < block.count; ++i) body(i, block.column + i);
+}
+
+void add_to_columns(const Block& block, const Buffer& terms, double* sums) {
+  if (block.column_step == 0) {
+    double sum = 0.0;
+    for (std::size_t i = 0; i < block.count; ++i) sum += terms[i];
+    sums[block.column] += sum;
+  } else {
+    for (std::size_t i = 0; i < block.count; ++i) sums[block.column + i] += terms[i];
+  }
+}
+
+void apply_affine(const Block& block, const AffineView& affine, const Buffer& x, Buffer& y) {
+  for_each_in(block, [&](std::size_t i, std::size_t c) {
+    y[i] = (x[i] - affine.center[c]) * affine.scale[c] + affine.shift[c];
+  });
+}
+
+double weight_of(const ElementWeights& weights, const Block& block) {
+  return weights.values == nullptr ? 1.0 : weights.values[block.first / weights.stride];
+}
+
+// Calls visit(block, weight); no block holds elements of different weights.
+template <class T, class Visit>
+void for_each_weighted_block(const NormalizationBatch<T>& batch, Visit&& visit) {
+  const std::int64_t granularity = batch.weights.values == nullptr
+                                       ? std::numeric_limits<std::int64_t>::max()
+                                       : batch.weights.stride;
+  for_each_block(batch.layout, granularity,
+                 [&](const Block& block) { visit(block, weight_of(batch.weights, block)); });
+}
+
+// What the activation is applied to.
+template <class T>
+void preactivate(const NormalizationBatch<T>& batch, const AffineView& output, const Block& block,
+                 const Buffer& x, Buffer& y) {
+  apply_affine(block, output, x, y);
+  const auto first = static_cast<std::size_t>(block.first);
+  if (const auto& [scale, bias, factor, offset] = batch.adjustment; scale != nullptr)
+    for_each_in(block, [&, scale = scale, bias = bias, factor = factor, offset = offset](
+                           std::size_t i, std::size_t c) {
+      y[i] = (y[i] * scale[first + i] + bias[first + i]) * factor[c] + offset[c];
+    });
+  if (batch.residual != nullptr)
+    for (std::size_t i = 0; i < block.count; ++i)
+      y[i] += static_cast<double>(batch.residual[first + i]);
+}
+
+// G: the gradient of what the activation was applied to.
+template <class T>
+void load_gradient(const NormalizationBatch<T>& batch, const AffineView& output, const Block& block,
+                   const T* dy, const Buffer& x, Buffer& gradient) {
+  load(dy, block, gradient);
+  if (is_linear(batch.activation)) return;
+  Buffer y;
+  preactivate(batch, output, block, x, y);
+  activation_gradient(batch.activation, batch.negative_slope, y.data(), gradient.data(),
+                      gradient.data(), static_cast<std::int64_t>(block.count));
 }
 
 }  // namespace
 
 template <class T>
-void add_sums(const T* x, const Columns& columns, const double* center, double* sum,
+void add_sums(const NormalizationBatch<T>& batch, const double* center, double* count, double* sum,
               double* sum_squares) {
-  for_each_run(columns, [&](std::int64_t c, std::int64_t first, std::int64_t last) {
-    double run_sum = 0.0;
-    double run_squares = 0.0;
-    for (std::int64_t i = first; i < last; ++i) {
-      const double difference = static_cast<double>(x[i]) - center[c];
-      run_sum += difference;
-      run_squares += difference * difference;
+  Buffer x, terms;
+  for_each_weighted_block(batch, [&](const Block& block, double weight) {
+    if (weight == 0.0) return;
+    load(batch.x, block, x);
+    for_each_in(block, [&](std::size_t i, std::size_t c) { x[i] -= center[c]; });
+    std::fill_n(terms.begin(), block.count, weight);
+    add_to_columns(block, terms, count);
+    for (std::size_t i = 0; i < block.count; ++i) terms[i] = weight * x[i];
+    add_to_columns(block, terms, sum);
+    for (std::size_t i = 0; i < block.count; ++i) terms[i] *= x[i];
+    add_to_columns(block, terms, sum_squares);
+  });
+}
+
+template <class T>
+void widen_range(const NormalizationBatch<T>& batch, double* maximum, double* negated_minimum) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  Buffer x;
+  for_each_weighted_block(batch, [&](const Block& block, double weight) {
+    if (weight == 0.0) return;
+    load(batch.x, block, x);
+    for_each_in(block, [&](std::size_t i, std::size_t c) {
+      const bool is_number = !std::isnan(x[i]);
+      maximum[c] = std::max(maximum[c], is_number ? x[i] : infinity);
+      negated_minimum[c] = std::max(negated_minimum[c], is_number ? -x[i] : infinity);
+    });
+  });
+}
+
+template <class T>
+void apply_normalization(const NormalizationBatch<T>& batch, const AffineView& output, T* y) {
+  Buffer x, values;
+  for_each_weighted_block(batch, [&](const Block& block, double weight) {
+    load(batch.x, block, x);
+    preactivate(batch, output, block, x, values);
+    if (!is_linear(batch.activation))
+      activate(batch.activation, batch.negative_slope, values.data(), values.data(),
+               static_cast<std::int64_t>(block.count));
+    if (weight == 0.0)
+      for (std::size_t i = 0; i < block.count; ++i)
+        if (!std::isfinite(x[i])) values[i] = std::numeric_limits<double>::quiet_NaN();
+    store(values, block, y);
+  });
+}
+
+template <class T>
+void add_gradient_sums(const NormalizationBatch<T>& batch, const AffineView& output,
+                       const AffineView& normalization, const T* dy,
+                       const GradientSumPointers& sums) {
+  Buffer x, gradient, normalized, terms;
+  for_each_weighted_block(batch, [&](const Block& block, double weight) {
+    load(batch.x, block, x);
+    load_gradient(batch, output, block, dy, x, gradient);
+    apply_affine(block, normalization, x, normalized);
+    if (weight == 0.0)
+      for (std::size_t i = 0; i < block.count; ++i)
+        if (!std::isfinite(x[i])) gradient[i] = normalized[i] = 0.0;
+    add_to_columns(block, gradient, sums.output);
+    const auto multiply_by = [&](const double* factors) {
+      const double* const here = factors + block.first;
+      for (std::size_t i = 0; i < block.count; ++i) terms[i] = gradient[i] * here[i];
+    };
+    if (sums.bias != nullptr && batch.adjustment.bias != nullptr) {
+      multiply_by(batch.adjustment.bias);
+      add_to_columns(block, terms, sums.bias);
     }
-    sum[c] += run_sum;
-    sum_squares[c] += run_squares;
-  });
-}
-
-template <class T>
-void widen_range(const T* x, const Columns& columns, double* maximum, double* negated_minimum) {
-  for_each_run(columns, [&](std::int64_t c, std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = first; i < last; ++i) {
-      const double value = static_cast<double>(x[i]);
-      if (std::isnan(value)) {
-        maximum[c] = negated_minimum[c] = std::numeric_limits<double>::infinity();
-      } else {
-        maximum[c] = std::max(maximum[c], value);
-        negated_minimum[c] = std::max(negated_minimum[c], -value);
-      }
+    if (batch.adjustment.scale != nullptr) {
+      multiply_by(batch.adjustment.scale);
+      gradient = terms;
     }
+    if (sums.adjusted != nullptr) add_to_columns(block, gradient, sums.adjusted);
+    for (std::size_t i = 0; i < block.count; ++i) terms[i] = gradient[i] * normalized[i];
+    add_to_columns(block, terms, sums.normalized);
   });
 }
 
 template <class T>
-void apply_affine(const T* x, const Columns& columns, const double* center, const double* scale,
-                  const double* shift, T* y) {
-  for_each_run(columns, [&](std::int64_t c, std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = first; i < last; ++i)
-      y[i] = static_cast<T>((static_cast<double>(x[i]) - center[c]) * scale[c] + shift[c]);
+void apply_input_gradient(const NormalizationBatch<T>& batch, const AffineView& output,
+                          const InputGradientView& gradient, const T* dy, T* dx,
+                          T* residual_gradient) {
+  Buffer x, values;
+  for_each_weighted_block(batch, [&](const Block& block, double weight) {
+    load(batch.x, block, x);
+    load_gradient(batch, output, block, dy, x, values);
+    const auto clear_non_finite = [&] {
+      for (std::size_t i = 0; i < block.count; ++i)
+        if (!std::isfinite(x[i])) values[i] = 0.0;
+    };
+    if (weight == 0.0) clear_non_finite();
+    if (residual_gradient != nullptr) store(values, block, residual_gradient);
+    if (dx == nullptr) return;
+    const double* const scale = batch.adjustment.scale;
+    if (scale != nullptr)
+      for (std::size_t i = 0; i < block.count; ++i)
+        values[i] *= scale[static_cast<std::size_t>(block.first) + i];
+    for_each_in(block, [&](std::size_t i, std::size_t c) { values[i] *= gradient.a[c]; });
+    if (gradient.p != nullptr && weight != 0.0)
+      for_each_in(block, [&](std::size_t i, std::size_t c) {
+        values[i] += weight * (gradient.p[c] * (x[i] - gradient.center[c]) + gradient.q[c]);
+      });
+    store(values, block, dx);
   });
 }
 
-template <class T>
-void add_gradient_sums(const T* x, const T* dy, const Columns& columns, const double* center,
-                       const double* scale, const double* shift, double* sum,
-                       double* sum_normalized) {
-  for_each_run(columns, [&](std::int64_t c, std::int64_t first, std::int64_t last) {
-    double run_sum = 0.0;
-    double run_normalized = 0.0;
-    for (std::int64_t i = first; i < last; ++i) {
-      const double gradient = static_cast<double>(dy[i]);
-      run_sum += gradient;
-      run_normalized += gradient * ((static_cast<double>(x[i]) - center[c]) * scale[c] + shift[c]);
-    }
-    sum[c] += run_sum;
-    sum_normalized[c] += run_normalized;
-  });
-}
-
-template <class T>
-void apply_input_gradient(const T* x, const T* dy, const Columns& columns, const double* center,
-                          const double* a, const double* p, const double* q, T* dx) {
-  for_each_run(columns, [&](std::int64_t c, std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = first; i < last; ++i)
-      dx[i] = static_cast<T>(a[c] * static_cast<double>(dy[i]) +
-                             (p[c] * (static_cast<double>(x[i]) - center[c]) + q[c]));
-  });
-}
-
-#define LOCKSTEP_INSTANTIATE(T)                                                         \
-  template void add_sums(const T*, const Columns&, const double*, double*, double*);    \
-  template void widen_range(const T*, const Columns&, double*, double*);                \
-  template void apply_affine(const T*, const Columns&, const double*, const double*,    \
-                             const double*, T*);                                        \
-  template void add_gradient_sums(const T*, const T*, const Columns&, const double*,    \
-                                  const double*, const double*, double*, double*);      \
-  template void apply_input_gradient(const T*, const T*, const Columns&, const double*, \
-                                     const double*, const double*, const double*, T*)
+#define LOCKSTEP_INSTANTIATE(T)                                                                   \
+  template void add_sums(const NormalizationBatch<T>&, const double*, double*, double*, double*); \
+  template void widen_range(const NormalizationBatch<T>&, double*, double*);                      \
+  template void apply_normalization(const NormalizationBatch<T>&, const AffineView&, T*);         \
+  template void add_gradient_sums(const NormalizationBatch<T>&, const AffineView&,                \
+                                  const AffineView&, const T*, const GradientSumPointers&);       \
+  template void apply_input_gradient(const NormalizationBatch<T>&, const AffineView&,             \
+                                     const InputGradientView&, const T*, T*, T*)
 
 LOCKSTEP_INSTANTIATE(float);
 LOCKSTEP_INSTANTIATE(double);
+LOCKSTEP_INSTANTIATE(Float16);
+LOCKSTEP_INSTANTIATE(BFloat16);
 #undef LOCKSTEP_INSTANTIATE
 
 }  // namespace lockstep

@@ -1,38 +1,88 @@
-// Loops of batch normalization over raw memory: obvious, scalar, in double.
+// Loops of batch normalization over raw memory: obvious, in double, rounded once.
 
 #pragma once
 
-#include "kernels/columns.hpp"
+#include "kernels/blocks.hpp"
+#include "lockstep/kernels/activation_function.hpp"
 
 namespace lockstep {
 
-// Arrays of double are per channel, [channels]; x, y, dy, dx are laid out as `columns` says.
-// T is float or double.
+// Arrays of double without another word are per column, [layout.num_columns]. T is a storage type.
 
-/// sum += x - center, sum_squares += (x - center)^2.
+/// y = (x - center) * scale + shift.
+struct AffineView {
+  const double* center;
+  const double* scale;
+  const double* shift;
+};
+
+/// Element i has the weight values[i / stride]; all have 1 where there are no values.
+struct ElementWeights {
+  const double* values = nullptr;
+  std::int64_t stride = 1;
+};
+
+/// a = z * scale + bias per element, and what follows it per column: a * factor + offset.
+struct ElementAdjustment {
+  const double* scale = nullptr;  ///< [elements], as the other; null: there is none
+  const double* bias = nullptr;
+  const double* factor = nullptr;
+  const double* offset = nullptr;
+};
+
+/// One batch on its way to y = activation(affine(x), adjusted, + residual).
 template <class T>
-void add_sums(const T* x, const Columns& columns, const double* center, double* sum,
+struct NormalizationBatch {
+  const T* x = nullptr;
+  const T* residual = nullptr;  ///< null: there is none
+  const ColumnLayout& layout;
+  ElementWeights weights = {};
+  ElementAdjustment adjustment = {};
+  const AnyActivation& activation;
+  double negative_slope = 0.0;
+};
+
+// An element of weight 0 that is not finite takes no part: its y is NaN, its gradients are 0, and
+// nothing is added to any sum.
+
+/// Adds w, w (x - center), w (x - center)^2.
+template <class T>
+void add_sums(const NormalizationBatch<T>& batch, const double* center, double* count, double* sum,
               double* sum_squares);
 
-/// maximum = max(maximum, x), negated_minimum = max(negated_minimum, -x); NaN counts as +infinity
-/// in both.
+/// maximum = max(maximum, x), negated_minimum = max(negated_minimum, -x) over elements of positive
+/// weight; NaN counts as +infinity in both.
 template <class T>
-void widen_range(const T* x, const Columns& columns, double* maximum, double* negated_minimum);
+void widen_range(const NormalizationBatch<T>& batch, double* maximum, double* negated_minimum);
 
-/// y = (x - center) * scale + shift. y may be x.
+/// Writes y, which may be x.
 template <class T>
-void apply_affine(const T* x, const Columns& columns, const double* center, const double* scale,
-                  const double* shift, T* y);
+void apply_normalization(const NormalizationBatch<T>& batch, const AffineView& output, T* y);
 
-/// sum += dy, sum_normalized += dy * xhat with xhat = (x - center) * scale + shift.
+/// Sums over G, the gradient dy behind the derivative of the activation. With an adjustment per
+/// element, of scale s and bias b, there are four of them.
+struct GradientSumPointers {
+  double* output;      ///< sum of G
+  double* adjusted;    ///< sum of G s; null: not asked for
+  double* normalized;  ///< sum of G s xhat
+  double* bias;        ///< sum of G b; null: not asked for
+};
 template <class T>
-void add_gradient_sums(const T* x, const T* dy, const Columns& columns, const double* center,
-                       const double* scale, const double* shift, double* sum,
-                       double* sum_normalized);
+void add_gradient_sums(const NormalizationBatch<T>& batch, const AffineView& output,
+                       const AffineView& normalization, const T* dy,
+                       const GradientSumPointers& sums);
 
-/// dx = a * dy + p * (x - center) + q. dx may be dy.
+/// dx = a s G + w (p (x - center) + q); without p and q, dx = a s G.
+struct InputGradientView {
+  const double* center;
+  const double* a;
+  const double* p;  ///< null with q
+  const double* q;
+};
+/// Writes dx and the residual's gradient G, each unless it is null; either may be dy.
 template <class T>
-void apply_input_gradient(const T* x, const T* dy, const Columns& columns, const double* center,
-                          const double* a, const double* p, const double* q, T* dx);
+void apply_input_gradient(const NormalizationBatch<T>& batch, const AffineView& output,
+                          const InputGradientView& gradient, const T* dy, T* dx,
+                          T* residual_gradient);
 
 }  // namespace lockstep

@@ -4,49 +4,35 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
-#include <limits>
-#include <numeric>
 #include <utility>
 
 #include "base/convert.hpp"
-#include "base/visit_dtype.hpp"
 #include "comm/schedule.hpp"
-#include "kernels/normalization.hpp"
 #include "layers/batch_normalization_parts.hpp"
-#include "layers/deliver.hpp"
 #include "stats/column_layout.hpp"
 
 namespace lockstep {
 namespace {
 
-// The failure of this rank when its own input was not finite; `range` is [2 * channels].
-std::optional<Failure> non_finite_input(std::span<const double> range) {
-  const auto found = std::ranges::find(range, HUGE_VAL);
-  if (found == range.end()) return std::nullopt;
-  const auto channel = static_cast<std::size_t>(found - range.begin()) % (range.size() / 2);
-  return Failure{ErrorCode::non_finite, "the input holds NaN or infinity",
-                 static_cast<std::int64_t>(channel)};
+// Sums per column added to those per channel: columns repeat the channels group by group.
+void add_over_groups(const GradientSumsView& columns, const GradientSumsView& channels) {
+  const auto add = [](std::span<const double> from, std::span<double> to) {
+    for (std::size_t i = 0; i < from.size(); ++i) to[i % to.size()] += from[i];
+  };
+  add(columns.output, channels.output);
+  add(columns.normalized, channels.normalized);
+  if (columns.bias.empty()) return;
+  add(columns.adjusted, channels.adjusted);
+  add(columns.bias, channels.bias);
 }
 
-// The first channel whose variance, times `correction`, its variable cannot hold.
-std::optional<std::int64_t> first_unstorable(std::span<const double> values, double correction,
-                                             DType dtype) {
-  const auto found = std::ranges::find_if_not(
-      values, [&](double value) { return std::isfinite(rounded_to(dtype, value * correction)); });
-  if (found == values.end()) return std::nullopt;
-  return found - values.begin();
-}
-
-// Where numbers were lost, so that the output says it: 1 / sqrt(infinity) would be 0.
-void spoil_non_finite(Moments& moments) {
-  for (std::size_t c = 0; c < moments.variance.size(); ++c)
-    if (!std::isfinite(moments.variance[c]) || !std::isfinite(moments.offset[c]))
-      moments.variance[c] = moments.offset[c] = std::numeric_limits<double>::quiet_NaN();
-}
-
-void multiply(std::span<double> values, std::span<const double> factors) {
-  std::ranges::transform(values, factors, values.begin(), std::multiplies());
+// Extents of the channel axes, and 1 elsewhere; for one channel axis its extent alone.
+Shape parameter_shape_of(const Shape& input_shape, const std::vector<int>& axes) {
+  if (axes.size() == 1) return Shape{input_shape[axes.front()]};
+  Shape shape = input_shape;
+  for (int axis = 0; axis < shape.rank(); ++axis)
+    if (std::ranges::find(axes, axis) == axes.end()) shape = shape.with(axis, 1);
+  return shape;
 }
 
 }  // namespace
@@ -68,11 +54,12 @@ std::span<const double> BatchNormalizationTape::batch_mean() const noexcept {
 
 std::span<const double> BatchNormalizationTape::batch_variance() const noexcept {
   if (!describes_batch()) return {};
-  return record_->moments.variance;
+  return record_->variance;
 }
 
-double BatchNormalizationTape::batch_count() const noexcept {
-  return describes_batch() ? record_->moments.count : 0.0;
+std::span<const double> BatchNormalizationTape::batch_count() const noexcept {
+  if (!describes_batch()) return {};
+  return record_->count;
 }
 
 BatchNormalization::BatchNormalization(BatchNormalizationOptions options)
@@ -98,61 +85,77 @@ std::unique_ptr<Tape> BatchNormalization::make_tape() const {
 void BatchNormalization::do_create(const Shape& input_shape) {
   validate(options_, input_shape);
   auto parts = std::make_unique<Parts>();
-  parts->axis = resolved_axis(options_.axis.values().front(), input_shape);
-  const std::int64_t num_channels = input_shape[parts->axis];
-  parts->num_channels = static_cast<std::size_t>(num_channels);
+  parts->axes = channel_axes_of(options_, input_shape);
+  const Shape shape = parameter_shape_of(input_shape, parts->axes);
+  parts->num_channels = static_cast<std::size_t>(shape.num_elements());
   const auto add = [&](const char* name, const Initializer& initializer, VariableRole role) {
-    return &add_variable(name, Shape{num_channels}, initializer, role);
+    return &add_variable(name, shape, initializer, role);
   };
   if (options_.scale)
     parts->gamma = add("gamma", options_.gamma_initializer, VariableRole::parameter);
   if (options_.center)
     parts->beta = add("beta", options_.beta_initializer, VariableRole::parameter);
-  const auto add_statistic = [&](const char* name, const Initializer& initializer) {
-    return add(name, initializer, VariableRole::statistic);
+  parts->resize();
+  if (options_.track_moving_statistics) parts->moving.emplace(options_, create_moving(shape));
+  parts->shift = add("shift", Zeros{}, VariableRole::state);
+  if (parts->moving) parts->shift->assign(parts->moving->variables().mean->value());
+  parts->is_fused = runs_fused(options_, input_shape);
+  parts_ = std::move(parts);
+}
+
+MovingVariables BatchNormalization::create_moving(const Shape& shape) {
+  const auto add = [&](const char* name, const Initializer& initializer) {
+    return &add_variable(name, shape, initializer, VariableRole::statistic);
+  };
+  const auto add_state = [&](const char* name, const Shape& of, DType dtype) {
+    return &add_variable(name, Tensor(of, dtype), VariableRole::state);
   };
   MovingVariables moving;
-  moving.mean = add_statistic("moving_mean", options_.moving_mean_initializer);
-  moving.variance = add_statistic("moving_variance", options_.moving_variance_initializer);
-  if (options_.zero_debias_moving_mean) {
-    moving.biased_mean = add("moving_mean/biased", Zeros{}, VariableRole::state);
-    moving.local_step =
-        &add_variable("moving_mean/local_step", Tensor({}, dtype()), VariableRole::state);
-  }
-  if (options_.renorm) {
-    moving.stddev = add_statistic("moving_stddev", Zeros{});
-    moving.renorm_mean = add_statistic("renorm_mean", Zeros{});
-    moving.renorm_stddev = add_statistic("renorm_stddev", Zeros{});
-  }
-  moving.num_updates = &add_variable("num_updates", Tensor({}, DType::int64), VariableRole::state);
-  parts->shift = add("shift", Zeros{}, VariableRole::state);
-  parts->shift->assign(moving.mean->value());
-  parts->resize();
-  read_as_double(moving.variance->value(), parts->values);
-  for (const double variance : parts->values)
+  moving.mean = add("moving_mean", options_.moving_mean_initializer);
+  moving.variance = add("moving_variance", options_.moving_variance_initializer);
+  std::vector<double> values(static_cast<std::size_t>(shape.num_elements()));
+  read_as_double(moving.variance->value(), values);
+  for (double& variance : values) {
     if (!(variance >= 0.0))
       throw ArgumentError(
           fmt::format("moving_variance_initializer gives {}; a variance is >= 0", variance));
-  if (options_.renorm) {
-    moving.renorm_mean->assign(moving.mean->value());
-    for (double& variance : parts->values) variance = std::sqrt(variance);
-    write_from_double(parts->values, moving.stddev->value());
-    write_from_double(parts->values, moving.renorm_stddev->value());
+    variance = std::sqrt(variance);
   }
-  parts->moving.emplace(options_, moving);
-  parts_ = std::move(parts);
+  const DType dtype = moving.mean->dtype();
+  if (options_.zero_debias_moving_mean) {
+    moving.biased_mean = add_state("moving_mean/biased", shape, dtype);
+    moving.local_step = add_state("moving_mean/local_step", {}, dtype);
+  }
+  if (options_.renorm) {
+    moving.stddev = add("moving_stddev", Zeros{});
+    moving.renorm_mean = add("renorm_mean", Zeros{});
+    moving.renorm_stddev = add("renorm_stddev", Zeros{});
+    moving.renorm_mean->assign(moving.mean->value());
+    write_from_double(values, moving.stddev->value());
+    write_from_double(values, moving.renorm_stddev->value());
+  }
+  moving.num_updates = add_state("num_updates", {}, DType::int64);
+  moving.num_elements = add_state("num_elements", shape, DType::float64);
+  return moving;
 }
 
 void BatchNormalization::do_connect(const Communicator& replicas) {
   const Communicator alone;
-  const Communicator& group = options_.synchronized ? replicas : alone;
-  if (!group.is_solo() && parts_->axis == 0)
+  const Communicator group =
+      options_.synchronized ? group_of(options_.synchronization_group, replicas) : Communicator();
+  if (!group.is_solo() && parts_->axes.front() == 0)
     throw ArgumentError(fmt::format(
         "layer '{}': the batch axis cannot be the channel axis when synchronized over {} ranks",
         name(), group.size()));
+  parts_->group_is_all = group.size() == replicas.size();
   const std::string who = fmt::format("layer '{}'", name());
-  parts_->forward.emplace(group, who, "forward", sums_length(parts_->num_channels));
-  parts_->backward.emplace(group, who, "backward", gradient_sums_length(parts_->num_channels));
+  const std::size_t length = sums_length(parts_->num_channels);
+  const std::size_t gradient_length =
+      gradient_sums_length(parts_->num_channels, options_.adjustment != nullptr);
+  parts_->forward.emplace(group, who, "forward", length);
+  parts_->backward.emplace(group, who, "backward", gradient_length);
+  parts_->own_forward.emplace(alone, who, "forward", length);
+  parts_->own_backward.emplace(alone, who, "backward", gradient_length);
 }
 
 std::string BatchNormalization::configuration() const {
@@ -171,20 +174,14 @@ std::string BatchNormalization::configuration() const {
 
 void BatchNormalization::forward(const TensorView& input, const MutableTensorView& output,
                                  const Call& call) {
-  const bool merges = uses_batch_statistics(mode_of(call));
-  if (merges || parts_ == nullptr) require_built();
-  if (mode_of(call) == Mode::training) parts_->backward_merges = merges;
-  Record& record =
-      merges ? normalize_by_batch(input, output, call) : normalize_by_moving(input, output, call);
-  ChannelAffine& affine = parts_->output;
-  affine = record.normalization;
-  affine.then(record.r, record.d);
-  parts_->read_parameters();
-  affine.then(parts_->factor, parts_->offset);
-  visit_parameter(input.dtype(), [&]<class T>(TypeTag<T>) {
-    apply_affine(input.values<T>().data(), record.columns, affine.center.data(),
-                 affine.scale.data(), affine.shift.data(), output.values<T>().data());
-  });
+  const Mode mode = mode_of(call);
+  if (uses_batch_statistics(mode) || parts_ == nullptr) require_built();
+  if (mode == Mode::training) parts_->backward_merges = merges(mode);
+  Record& record = uses_batch_statistics(mode) ? normalize_by_batch(input, output, call)
+                                               : normalize_by_moving(input, output, call);
+  parts_->read_parameters(record);
+  record.link();
+  record.write_output(output);
   record.has_call = true;
   if (call.commit == Commit::at_once) commit(call.tape == nullptr ? parts_->tape : *call.tape);
 }
@@ -192,57 +189,47 @@ void BatchNormalization::forward(const TensorView& input, const MutableTensorVie
 BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorView& input,
                                                                    const MutableTensorView& output,
                                                                    const Call& call) {
-  Exchange& exchange = *parts_->forward;
+  Exchange& exchange = parts_->exchange(Pass::forward, merges(mode_of(call)));
   const SumsView sums = sums_in(exchange.payload());
   Record* record = nullptr;
-  const auto take_sums = [&] {
+  auto failure = attempt([&] {
     record = &prepare(input, output, call);
-    read_as_double(parts_->shift->value(), record->normalization.center);
+    parts_->center(*record);
     std::ranges::fill(exchange.payload(), 0.0);
-    record->add_sums(sums);
-  };
-  exchange.merge(call.step, attempt(take_sums));
-  compute_moments(sums, record->moments);
-  if (is_far_anywhere(record->moments)) recenter(*record);
-  if (options_.nonfinite == Nonfinite::error)
-    if (const auto channel =
-            first_unstorable(record->moments.variance,
-                             variance_correction(options_, record->moments.count), dtype()))
-      exchange.raise(Failure{
-          ErrorCode::non_finite,
-          fmt::format("the variance of the input overflows {}", name_of(dtype())), *channel});
-  normalize_by(record->moments, options_.epsilon, record->normalization);
-  for (std::size_t c = 0; c < parts_->num_channels; ++c)
-    record->mean[c] = record->normalization.center[c] + record->moments.offset[c];
-  if (options_.renorm) parts_->renormalize(options_, *record);
-
-  MovingUpdate& update = record->update.front();
-  update.count = record->moments.count;
-  update.mean = record->mean;
-  update.variance = record->moments.variance;
-  record->has_pending_shift = update.count > 0.0;
-  record->has_pending_update =
-      is_trainable() || options_.frozen_mode == FrozenMode::batch_statistics_updating;
+    if (!record->has_ghosts) return record->add_sums(sums);
+    record->measure_ghosts(parts_->ghosts);
+    record->add_ghosts(sums);
+  });
+  if (!failure && record->has_ghosts) failure = record->unusable_ghost();
+  exchange.merge(call.step, failure,
+                 {"adjustment", failure ? 0 : record->adjustment_fingerprint()});
+  if (record->has_ghosts) {
+    record->take_batch_from_ghosts(sums);
+  } else {
+    compute_moments(sums, record->moments);
+    if (is_far_anywhere(record->moments)) recenter(*record, exchange);
+    record->take_batch_from_moments();
+  }
+  record->take_update();
+  if (const auto unusable = record->unusable_batch(parts_->shift->dtype()))
+    exchange.raise(unusable);
+  normalize_by(record->moments, record->epsilon(), record->normalization);
+  if (options_.renorm) parts_->renormalize(*record);
   return *record;
 }
 
 // The range round: where the merged sums say that the center was far from the mean, the midpoint of
 // the values replaces it, since var >= range^2 / (2 W) about it. NaN and infinity show up here too.
 // Every rank decides from merged numbers, so all decide alike.
-void BatchNormalization::recenter(Record& record) {
+void BatchNormalization::recenter(Record& record, Exchange& exchange) {
   Parts& parts = *parts_;
-  Exchange& exchange = *parts.forward;
   record.take_range(parts.local_range);
   parts.range = parts.local_range;
   exchange.maximum(parts.range);
   if (options_.nonfinite == Nonfinite::error && non_finite_input(parts.range))
     exchange.raise(non_finite_input(parts.local_range));
-
-  for (std::size_t c = 0; c < parts.num_channels; ++c) {
-    const double middle = std::midpoint(parts.range[c], -parts.range[parts.num_channels + c]);
-    if (is_far(record.moments, c) && std::isfinite(middle))
-      record.normalization.center[c] = rounded_to(dtype(), middle);
-  }
+  lockstep::recenter(record.moments, parts.range, parts.shift->dtype(),
+                      record.normalization.center);
   std::ranges::fill(exchange.payload(), 0.0);
   record.add_sums(sums_in(exchange.payload()));
   exchange.merge_again();
@@ -257,51 +244,64 @@ BatchNormalization::Record& BatchNormalization::normalize_by_moving(const Tensor
   const MovingVariables& moving = parts_->moving->variables();
   read_as_double(moving.mean->value(), record.normalization.center);
   read_as_double(moving.variance->value(), parts_->values);
-  normalize_by_constants(parts_->values, options_.epsilon, record.normalization);
+  normalize_by_constants(parts_->values, record.epsilon(), record.normalization);
   return record;
 }
 
 void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
                                   const MutableTensorView& input_gradient, Gradients gradients) {
+  backward(tape, output_gradient, input_gradient, {}, gradients);
+}
+
+void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
+                                  const MutableTensorView& input_gradient,
+                                  const MutableTensorView& residual_gradient, Gradients gradients) {
   require_built();
   Parts& parts = *parts_;
-  Exchange& exchange = *parts.backward;
-  const Record* record = recorded(tape);
-  const auto take_sums = [&] {
-    if (record == nullptr)
-      throw StateError("backward needs the tape of a call of forward of this layer");
-    check_gradients(record->input.shape(), output_gradient, input_gradient);
+  Record* record = recorded(tape);
+  const bool is_merged = record == nullptr ? parts.backward_merges : record->is_training;
+  Exchange& exchange = parts.exchange(Pass::backward, is_merged);
+  const bool is_adjusted = options_.adjustment != nullptr;
+  const GradientSumsView merged = gradient_sums_in(exchange.payload(), is_adjusted);
+  GradientSumsView columns{};
+  const auto failure = attempt([&] {
+    check_backward(record, output_gradient, input_gradient, residual_gradient);
+    parts.prepare_backward(*record);
+    columns = gradient_sums_in(parts.column_sums, is_adjusted);
+    record->add_gradient_sums(output_gradient, columns);
     std::ranges::fill(exchange.payload(), 0.0);
-    record->add_gradient_sums(output_gradient, gradient_sums_in(exchange.payload()));
-  };
-  const GradientSumsView sums = gradient_sums_in(exchange.payload());
-  parts.read_parameters();
-  if (record != nullptr) multiply(parts.factor, record->r);
-  const bool is_merged = record == nullptr ? parts.backward_merges : record->uses_batch_statistics;
-  if (is_merged) {
-    exchange.merge(record == nullptr ? -1 : record->step, attempt(take_sums));
-    differentiate(sums, record->moments.count, record->normalization, parts.factor,
-                  parts.input_gradient);
-  } else {
-    take_sums();
-    differentiate_constant(record->normalization, parts.factor, parts.input_gradient);
-  }
-  if (!input_gradient.is_null())
-    record->write_input_gradient(output_gradient, parts.input_gradient, input_gradient);
-  const auto scope =
-      is_merged && !exchange.group().is_solo() ? GradientScope::global : GradientScope::local;
-  if (parts.gamma != nullptr) {
-    for (std::size_t c = 0; c < parts.num_channels; ++c)
-      parts.values[c] = record->r[c] * sums.normalized[c] + record->d[c] * sums.output[c];
-    deliver(parts.values, gradients, *parts.gamma, scope);
-  }
-  if (parts.beta != nullptr) deliver(sums.output, gradients, *parts.beta, scope);
+    add_over_groups(columns, merged);
+    std::ranges::copy(exchange.payload(), parts.local_sums.begin());
+  });
+  exchange.merge(record == nullptr ? -1 : record->step, failure);
+
+  // Ghost batches are this rank's alone, so their own sums belong to their moments.
+  parts.differentiate(*record, record->has_ghosts ? columns : merged);
+  record->write_gradients(output_gradient, parts.input_gradient, input_gradient, residual_gradient);
+  if (is_merged && parts.group_is_all && !exchange.group().is_solo())
+    parts.deliver(*record, merged, gradients, GradientScope::global);
+  else
+    parts.deliver(*record, gradient_sums_in(parts.local_sums, is_adjusted), gradients,
+                  GradientScope::local);
+}
+
+void BatchNormalization::check_backward(Record* record, const TensorView& output_gradient,
+                                        const MutableTensorView& input_gradient,
+                                        const MutableTensorView& residual_gradient) const {
+  if (record == nullptr)
+    throw StateError("backward needs the tape of a call of forward of this layer");
+  record->options = &options_;
+  check_gradients(record->input.shape(), output_gradient, input_gradient);
+  if (residual_gradient.is_null()) return;
+  if (record->residual.is_null())
+    throw StateError("the recorded call had no residual, so there is no gradient of it");
+  check_gradients(record->input.shape(), output_gradient, residual_gradient);
 }
 
 void BatchNormalization::commit(Tape& tape) noexcept {
   Record* record = recorded(tape);
   if (record == nullptr) return;
-  if (std::exchange(record->has_pending_shift, false)) parts_->move_shift(record->mean);
+  if (std::exchange(record->has_pending_shift, false)) parts_->move_shift(*record);
   if (!std::exchange(record->has_pending_update, false)) return;
   if (options_.updates == Updates::immediate)
     parts_->moving->apply(record->update.front());
@@ -315,26 +315,41 @@ void BatchNormalization::apply_updates() noexcept {
   parts_->spare.splice(parts_->spare.end(), parts_->deferred);
 }
 
+void BatchNormalization::set_momentum(std::optional<double> momentum) {
+  BatchNormalizationOptions changed = options_;
+  changed.momentum = momentum;
+  agree_on("momentum", momentum ? fmt::format("{}", *momentum) : "cumulative");
+  if (is_built()) validate(changed, created_for());
+  options_ = std::move(changed);
+  if (parts_ != nullptr && parts_->moving) parts_->moving->set_momentum(momentum);
+}
+
 void BatchNormalization::fail(Pass pass, std::exception_ptr reason) {
   require_built();
   if (reason == nullptr)
     reason = std::make_exception_ptr(StateError("fail() was given no exception as its reason"));
-  const bool merges =
-      pass == Pass::forward ? uses_batch_statistics(Mode::training) : parts_->backward_merges;
-  if (!merges) std::rethrow_exception(reason);
-  Exchange& exchange = pass == Pass::forward ? *parts_->forward : *parts_->backward;
-  exchange.merge(-1, attempt([&] { std::rethrow_exception(reason); }));
+  const bool merged = pass == Pass::forward ? merges(Mode::training) : parts_->backward_merges;
+  if (!merged) std::rethrow_exception(reason);
+  parts_->exchange(pass, true).merge(-1, attempt([&] { std::rethrow_exception(reason); }));
   throw StateError("the ranks went on without the failure of this one");
 }
 
 void BatchNormalization::add_appointments(Pass pass, Schedule& schedule) {
-  if (uses_batch_statistics(Mode::training))
-    schedule.add(pass == Pass::forward ? *parts_->forward : *parts_->backward);
+  if (merges(Mode::training)) schedule.add(parts_->exchange(pass, true));
+}
+
+const Communicator& BatchNormalization::statistics_group() const {
+  require_built();
+  return parts_->forward->group();
+}
+
+bool BatchNormalization::merges(Mode mode) const noexcept {
+  return mode == Mode::training &&
+         (is_trainable() || options_.frozen_mode != FrozenMode::inference);
 }
 
 bool BatchNormalization::uses_batch_statistics(Mode mode) const noexcept {
-  return mode == Mode::training &&
-         (is_trainable() || options_.frozen_mode != FrozenMode::inference);
+  return merges(mode) || !options_.track_moving_statistics;
 }
 
 void BatchNormalization::require_built() const {
@@ -342,25 +357,61 @@ void BatchNormalization::require_built() const {
     throw StateError(fmt::format("layer '{}' is not built; call build() on all ranks", name()));
 }
 
+// Axes but those of channels may have any extent, and another one on every rank.
+bool BatchNormalization::accepts(const Shape& input_shape) const {
+  if (input_shape.rank() != created_for().rank() || !input_shape.is_valid()) return false;
+  return std::ranges::all_of(parts_->axes,
+                             [&](int axis) { return input_shape[axis] == created_for()[axis]; });
+}
+
 // Forgets what the tape held before anything can fail: ranks must not differ in what they recorded.
 BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
                                                         const MutableTensorView& output,
                                                         const Call& call) {
-  Record& record = parts_->record_of(call);
+  const Mode mode = mode_of(call);
+  Record& record = parts_->record_of(call, mode);
   record.has_call = record.has_pending_shift = record.has_pending_update = false;
   check_call(input, output);
-  if (input.shape()[parts_->axis] != static_cast<std::int64_t>(parts_->num_channels))
-    throw ArgumentError(fmt::format("expected {} channels along axis {}, got an input of shape {}",
-                                    parts_->num_channels, options_.axis.values().front(),
-                                    to_string(input.shape())));
-  record.resize(parts_->num_channels);
-  parts_->provide_update(record);
+  record.options = &options_;
   record.owner = parts_->number;
-  record.input = input;
-  record.columns = columns_of(input.shape(), parts_->axis);
   record.step = call.step;
-  record.uses_batch_statistics = uses_batch_statistics(mode_of(call));
+  record.input = input;
+  record.uses_batch_statistics = uses_batch_statistics(mode);
+  record.is_training = merges(mode);
+  record.learns = record.is_training && options_.track_moving_statistics &&
+                  (is_trainable() || options_.frozen_mode == FrozenMode::batch_statistics_updating);
+  record.has_ghosts = record.is_training && options_.virtual_batch_size.has_value();
+  if (record.is_training) validate_call(options_, call, input.shape()[0]);
+  record.weights.set(call, input.shape());
+  record.is_fused = parts_->is_fused && !record.weights.is_given;
+  record.residual = call.residual;
+  if (!call.residual.is_null()) check_residual(call.residual, input);
+  const SampleGroups groups{record.has_ghosts ? *options_.virtual_batch_size : 0,
+                            options_.ghost_grouping == GhostGrouping::contiguous};
+  record.layout = layout_of(input.shape(), parts_->axes, groups);
+  record.resize(parts_->num_channels);
+  record.adjustment.reset(parts_->num_channels);
+  if (record.is_training && options_.adjustment != nullptr) adjust(record);
+  parts_->provide_update(record);
   return record;
+}
+
+void BatchNormalization::check_residual(const TensorView& residual, const TensorView& input) const {
+  residual.check("the residual");
+  if (residual.dtype() != input.dtype() || residual.shape() != input.shape())
+    throw ArgumentError(fmt::format("expected a residual of {} {}, like the output; got {} {}",
+                                    name_of(input.dtype()), to_string(input.shape()),
+                                    name_of(residual.dtype()), to_string(residual.shape())));
+}
+
+void BatchNormalization::adjust(Record& record) const {
+  const Shape& shape = record.input.shape();
+  record.adjustment.set(options_.adjustment(shape), shape, parts_->axes);
+  if (record.adjustment.is_per_sample && !options_.adjustment_differs_by_rank &&
+      !parts_->forward->group().is_solo())
+    throw ArgumentError(
+        "an adjustment that differs by sample differs by rank: say so by "
+        "adjustment_differs_by_rank = true");
 }
 
 BatchNormalization::Record* BatchNormalization::recorded(Tape& tape) const noexcept {

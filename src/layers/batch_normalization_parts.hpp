@@ -1,4 +1,4 @@
-// What a batch normalization layer and its tape consist of.
+// What a batch normalization layer consists of.
 
 #pragma once
 
@@ -7,83 +7,76 @@
 #include <vector>
 
 #include "comm/exchange.hpp"
-#include "kernels/columns.hpp"
-#include "layers/moving_statistics.hpp"
-#include "lockstep/layers/batch_normalization.hpp"
-#include "norm/affine.hpp"
-#include "stats/moments.hpp"
+#include "layers/batch_normalization_record.hpp"
 
 namespace lockstep {
-
-/// One training call: what backward needs, and what is pending until commit.
-struct BatchNormalizationTape::Record {
-  std::uint64_t owner = 0;  ///< the layer, by the number of its Parts
-  TensorView input;
-  Columns columns;
-  std::int64_t step = -1;
-  bool has_call = false;               ///< of forward that succeeded
-  bool uses_batch_statistics = false;  ///< or the moving ones, as constants
-  bool has_pending_shift = false;
-  bool has_pending_update = false;
-  MovingUpdates update;         ///< one, or none where it was handed on
-  Moments moments;              ///< of the batch
-  std::vector<double> mean;     ///< center + offset
-  ChannelAffine normalization;  ///< x to xhat
-  std::vector<double> r, d;     ///< of batch renormalization; 1 and 0 without
-
-  void resize(std::size_t num_channels);
-
-  /// Adds the sums of the local input about the center to `sums`.
-  void add_sums(const SumsView& sums) const noexcept;
-  /// Largest x, then largest -x, of the local input per channel.
-  void take_range(std::span<double> range) const noexcept;
-
-  void add_gradient_sums(const TensorView& output_gradient, const GradientSumsView& sums) const;
-  void write_input_gradient(const TensorView& output_gradient, const InputGradientAffine& affine,
-                            const MutableTensorView& input_gradient) const;
-};
 
 /// Variables, merges and scratch memory, once the layer is built.
 struct BatchNormalization::Parts {
   const std::uint64_t number = next_number();  ///< of no other layer in this process
   bool backward_merges = true;                 ///< as the last training call of forward did
-  int axis = 0;                                ///< counted from the front
+  std::vector<int> axes;                       ///< of the channels, from the front, ascending
   std::size_t num_channels = 0;
-  Variable* gamma = nullptr;  ///< null without scale
-  Variable* beta = nullptr;   ///< null without center
-  Variable* shift = nullptr;  ///< K: about it the next sums are taken
-  std::optional<MovingStatistics> moving;
-  MovingUpdates deferred;  ///< collected until apply_updates()
-  MovingUpdates spare;     ///< memory for further updates
+  Variable* gamma = nullptr;               ///< null without scale
+  Variable* beta = nullptr;                ///< null without center
+  Variable* shift = nullptr;               ///< K: about it the next sums are taken
+  std::optional<MovingStatistics> moving;  ///< empty where none are tracked
+  MovingUpdates deferred;                  ///< collected until apply_updates()
+  MovingUpdates spare;                     ///< memory for further updates
 
-  std::optional<Exchange> forward;
-  std::optional<Exchange> backward;
+  bool is_fused = false;             ///< without weights
+  bool group_is_all = true;          ///< the layer's group holds all replicas
+  std::optional<Exchange> forward;   ///< of training calls, among the layer's group
+  std::optional<Exchange> backward;  ///< likewise
+  std::optional<Exchange> own_forward, own_backward;  ///< of calls that are this rank's alone
 
-  // Scratch, [channels]: made once, so that a pass allocates nothing.
-  std::vector<double> factor;  ///< gamma, or ones
-  std::vector<double> offset;  ///< beta, or zeros
-  std::vector<double> values, more_values;
-  std::vector<double> local_range, range;  ///< [2 * channels]
-  ChannelAffine output;
+  // Scratch, made once, so that a pass allocates nothing.
+  std::vector<double> values, more_values;  ///< [channels]
+  std::vector<double> local_range, range;   ///< [2 * channels]
+  std::vector<double> ghosts;               ///< of measure_ghosts()
+  std::vector<double> column_sums;          ///< gradient sums of this rank, per column
+  std::vector<double> local_sums;           ///< the same per channel
   InputGradientAffine input_gradient;
   BatchNormalizationTape tape;  ///< of calls that bring none
 
   [[nodiscard]] static std::uint64_t next_number() noexcept;
   void resize();
+  [[nodiscard]] Exchange& exchange(Pass pass, bool is_merged) noexcept;
   /// Where the call is recorded. Throws ArgumentError when its tape is of no use.
-  [[nodiscard]] BatchNormalizationTape::Record& record_of(const Call& call);
-  /// Reads gamma and beta into factor and offset.
-  void read_parameters() noexcept;
+  [[nodiscard]] BatchNormalizationTape::Record& record_of(const Call& call, Mode mode);
+  /// The centers become K.
+  void center(BatchNormalizationTape::Record& record) const noexcept;
+  /// Reads gamma and beta into the record.
+  void read_parameters(BatchNormalizationTape::Record& record) const noexcept;
   /// K becomes the mean of the batch, rounded, wherever that is finite.
-  void move_shift(std::span<const double> mean) noexcept;
+  void move_shift(const BatchNormalizationTape::Record& record) noexcept;
   /// r and d from the moments of the batch and the moving ones.
-  void renormalize(const BatchNormalizationOptions& options,
-                   BatchNormalizationTape::Record& record) noexcept;
+  void renormalize(BatchNormalizationTape::Record& record) noexcept;
+  /// Makes room for the backward pass of a record.
+  void prepare_backward(const BatchNormalizationTape::Record& record);
+  /// Coefficients of the input's gradient, from sums per column.
+  void differentiate(const BatchNormalizationTape::Record& record,
+                     const GradientSumsView& sums) noexcept;
+  /// The gradients of gamma and beta from sums per channel.
+  void deliver(const BatchNormalizationTape::Record& record, const GradientSumsView& sums,
+               Gradients gradients, GradientScope scope) noexcept;
   /// Makes sure that the record can take an update.
   void provide_update(BatchNormalizationTape::Record& record);
 };
 
 /// Throws ArgumentError when options cannot be used, alone or for this input.
 void validate(const BatchNormalizationOptions& options, const Shape& input_shape);
+
+/// The channel axes from the front, ascending. Throws ArgumentError.
+[[nodiscard]] std::vector<int> channel_axes_of(const BatchNormalizationOptions& options,
+                                               const Shape& input_shape);
+
+/// True where MovingVariance::as_tensorflow follows TensorFlow's fused kernel in calls without
+/// weights.
+[[nodiscard]] bool runs_fused(const BatchNormalizationOptions& options, const Shape& input_shape);
+
+/// Throws ArgumentError when the options do not go with the weights and samples of a training call.
+void validate_call(const BatchNormalizationOptions& options, const Call& call,
+                   std::int64_t num_samples);
 
 }  // namespace lockstep

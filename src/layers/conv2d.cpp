@@ -116,6 +116,8 @@ void Conv2D::backward(Tape& tape, const TensorView& output_gradient,
   const TensorView& input = recorded_input(*this, tape);
   Variable& weights = kernel();
   check_gradients(input.shape(), output_gradient, input_gradient);
+  require_same_scope(weights, gradients, GradientScope::local);
+  if (options_.use_bias) require_same_scope(bias(), gradients, GradientScope::local);
   const Convolution convolution = convolution_of(options_, input.shape());
   buffer_.resize({buffer_size_of(convolution)}, parameter_dtype_of(dtype()));
   bias_sums_.assign(static_cast<std::size_t>(options_.filters), 0.0);
@@ -132,6 +134,7 @@ void Conv2D::backward(Tape& tape, const TensorView& output_gradient,
               add_channel_sums(columns_of(output_gradient.shape(), options_.data_format),
                                result_gradients, bias_sums_.data());
           });
+  weights.set_gradient_scope(GradientScope::local);
   if (options_.use_bias) deliver(bias_sums_, gradients, bias());
 }
 

@@ -112,6 +112,8 @@ void Dense::backward(Tape& tape, const TensorView& output_gradient,
   if (!is_linear && own.preactivation.shape() != output_gradient.shape())
     throw StateError(
         fmt::format("layer '{}' did not record this tape; use a tape of this layer", name()));
+  require_same_scope(*kernel_, gradients, GradientScope::local);
+  if (bias_ != nullptr) require_same_scope(*bias_, gradients, GradientScope::local);
   const Result mode = gradients == Gradients::overwrite ? Result::overwrite : Result::accumulate;
   compute(recorded, output_gradient, input_gradient, [&]<class T>(const T* x, const T* dy, T* dx) {
     const MatrixView<T> input = matrix_of(x, recorded.shape());
@@ -125,6 +127,7 @@ void Dense::backward(Tape& tape, const TensorView& output_gradient,
       gradient.data = dz;
     }
     product(transposed(input), gradient, kernel_->grad().values<T>().data(), mode);
+    kernel_->set_gradient_scope(GradientScope::local);
     if (bias_ != nullptr) {
       bias_sums_.assign(static_cast<std::size_t>(gradient.columns), 0.0);
       add_channel_sums(Columns{gradient.rows, gradient.columns, 1}, gradient.data,

@@ -10,15 +10,6 @@
 #include "lockstep/base/error.hpp"
 
 namespace lockstep {
-namespace {
-
-// The shape that a layer was created for with the number of samples of `shape`.
-Shape with_samples_of(const Shape& created_for, const Shape& shape) {
-  return created_for.with(0, shape.rank() == 0 ? 0 : shape[0]);
-}
-
-}  // namespace
-
 Tape::~Tape() = default;
 
 Layer::Layer(LayerTraits traits)
@@ -131,12 +122,16 @@ Variable& Layer::add_variable(std::string_view name, Tensor value, VariableRole 
   return *variables_.back();
 }
 
+bool Layer::accepts(const Shape& input_shape) const {
+  return input_shape.rank() > 0 && input_shape == created_for_->with(0, input_shape[0]);
+}
+
 void Layer::check_call(const TensorView& input, const MutableTensorView& output) const {
   if (created_for_ == nullptr)
     throw StateError(fmt::format("layer '{}' is not built; call build() first", name()));
   input.check("the input");
   output.check("the output");
-  if (input.shape() != with_samples_of(*created_for_, input.shape()))
+  if (!accepts(input.shape()))
     throw ArgumentError(
         fmt::format("expected an input of shape {} with any number of samples, got {}",
                     to_string(*created_for_), to_string(input.shape())));
@@ -152,7 +147,7 @@ void Layer::check_call(const TensorView& input, const MutableTensorView& output)
 
 void Layer::check_gradients(const Shape& input, const TensorView& output_gradient,
                             const MutableTensorView& input_gradient) const {
-  if (created_for_ == nullptr || input != with_samples_of(*created_for_, input))
+  if (created_for_ == nullptr || !accepts(input))
     throw StateError(
         fmt::format("layer '{}' did not record this tape, whose input had the shape {}; use a tape "
                     "of this layer",

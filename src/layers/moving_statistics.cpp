@@ -8,9 +8,10 @@
 
 namespace lockstep {
 
-double variance_correction(const BatchNormalizationOptions& options, double count) noexcept {
-  return options.moving_variance == MovingVariance::unbiased ? count / std::max(count - 1.0, 1.0)
-                                                             : 1.0;
+void MovingUpdate::resize(std::size_t num_channels) {
+  count.resize(num_channels);
+  mean.resize(num_channels);
+  variance.resize(num_channels);
 }
 
 MovingStatistics::MovingStatistics(const BatchNormalizationOptions& options,
@@ -23,12 +24,14 @@ MovingStatistics::MovingStatistics(const BatchNormalizationOptions& options,
 }
 
 void MovingStatistics::apply(const MovingUpdate& update) noexcept {
-  if (!(update.count > 0.0)) return;
   choose_channels(update);
   if (std::ranges::count(is_updated_, 1) == 0) return;
 
   std::int64_t& num_updates = variables_.num_updates->value().values<std::int64_t>()[0];
   ++num_updates;
+  const auto num_elements = variables_.num_elements->value().values<double>();
+  for (std::size_t c = 0; c < is_updated_.size(); ++c)
+    if (is_updated_[c] != 0) num_elements[c] += update.count[c];
   const double momentum = options_.momentum.value_or(1.0 - 1.0 / static_cast<double>(num_updates));
   if (variables_.biased_mean != nullptr)
     average_without_bias(update.mean, momentum);
@@ -36,19 +39,16 @@ void MovingStatistics::apply(const MovingUpdate& update) noexcept {
     average(*variables_.mean, update.mean, momentum);
   if (variables_.stddev != nullptr) return average_renorm(update, momentum);
 
-  const double correction = variance_correction(options_, update.count);
-  std::ranges::transform(update.variance, batch_.begin(),
-                         [&](double variance) { return variance * correction; });
-  average(*variables_.variance, batch_, momentum);
+  average(*variables_.variance, update.variance, momentum);
 }
 
 void MovingStatistics::choose_channels(const MovingUpdate& update) noexcept {
   const DType dtype = variables_.variance->dtype();
-  const double correction = variance_correction(options_, update.count);
   for (std::size_t c = 0; c < is_updated_.size(); ++c)
-    is_updated_[c] = options_.nonfinite == Nonfinite::warn ||
-                     (std::isfinite(update.mean[c]) &&
-                      std::isfinite(rounded_to(dtype, update.variance[c] * correction)));
+    is_updated_[c] =
+        update.count[c] > 0.0 &&
+        (options_.nonfinite == Nonfinite::warn ||
+         (std::isfinite(update.mean[c]) && std::isfinite(rounded_to(dtype, update.variance[c]))));
 }
 
 void MovingStatistics::average(Variable& average, std::span<const double> batch,

@@ -11,25 +11,24 @@
 
 namespace lockstep {
 
-/// What one call learned, on its way to the moving statistics.
+/// What one call learned, on its way to the moving statistics; all [channels].
 struct MovingUpdate {
-  std::vector<double> mean;      ///< of the batch, [channels]
-  std::vector<double> variance;  ///< biased, [channels]
-  double count = 0.0;            ///< elements per channel
+  std::vector<double> count;     ///< elements of the batch
+  std::vector<double> mean;      ///< of the batch
+  std::vector<double> variance;  ///< of the batch, as it is to be averaged
+
+  void resize(std::size_t num_channels);
 };
 
 /// Updates in the order of their calls. A list: handing one on neither throws nor allocates.
 using MovingUpdates = std::list<MovingUpdate>;
-
-/// What the biased variance of `count` elements is multiplied by before it is averaged.
-[[nodiscard]] double variance_correction(const BatchNormalizationOptions& options,
-                                         double count) noexcept;
 
 /// Variables of the moving statistics, [channels] but for two scalars.
 struct MovingVariables {
   Variable* mean = nullptr;
   Variable* variance = nullptr;
   Variable* num_updates = nullptr;    ///< int64 scalar
+  Variable* num_elements = nullptr;   ///< float64: how many went into the statistics
   Variable* biased_mean = nullptr;    ///< with zero_debias_moving_mean only
   Variable* local_step = nullptr;     ///< scalar; likewise
   Variable* stddev = nullptr;         ///< with renorm only
@@ -44,8 +43,10 @@ class MovingStatistics {
 
   [[nodiscard]] const MovingVariables& variables() const noexcept { return variables_; }
 
+  void set_momentum(std::optional<double> momentum) noexcept { options_.momentum = momentum; }
+
   /// Makes the update. A channel whose statistics are not finite, or too large for the variables,
-  /// is skipped unless the policy is Nonfinite::warn. An empty set changes nothing.
+  /// is skipped unless the policy is Nonfinite::warn; one without elements is skipped.
   void apply(const MovingUpdate& update) noexcept;
 
  private:

@@ -4,16 +4,17 @@
 
 namespace lockstep {
 
-void ChannelAffine::resize(std::size_t num_channels) {
-  center.resize(num_channels);
-  scale.resize(num_channels);
-  shift.resize(num_channels);
+void ChannelAffine::resize(std::size_t num_columns) {
+  center.resize(num_columns);
+  scale.resize(num_columns);
+  shift.resize(num_columns);
 }
 
 void ChannelAffine::then(std::span<const double> factor, std::span<const double> offset) noexcept {
-  for (std::size_t c = 0; c < scale.size(); ++c) {
-    scale[c] *= factor[c];
-    shift[c] = shift[c] * factor[c] + offset[c];
+  for (std::size_t column = 0; column < scale.size(); ++column) {
+    const std::size_t channel = column % factor.size();
+    scale[column] *= factor[channel];
+    shift[column] = shift[column] * factor[channel] + offset[channel];
   }
 }
 
@@ -24,7 +25,7 @@ double inverse_stddev(double variance, double epsilon) noexcept {
 
 void normalize_by(const Moments& moments, double epsilon, ChannelAffine& affine) noexcept {
   for (std::size_t c = 0; c < affine.scale.size(); ++c) {
-    const double rho = moments.count > 0.0 ? inverse_stddev(moments.variance[c], epsilon) : 0.0;
+    const double rho = moments.count[c] > 0.0 ? inverse_stddev(moments.variance[c], epsilon) : 0.0;
     affine.scale[c] = rho;
     affine.shift[c] = -moments.offset[c] * rho;
   }
@@ -38,34 +39,37 @@ void normalize_by_constants(std::span<const double> variance, double epsilon,
   }
 }
 
-GradientSumsView gradient_sums_in(std::span<double> message) noexcept {
-  const std::size_t num_channels = message.size() / 2;
-  return {message.first(num_channels), message.last(num_channels)};
+GradientSumsView gradient_sums_in(std::span<double> message, bool is_adjusted) noexcept {
+  const std::size_t num_columns = message.size() / (is_adjusted ? 4 : 2);
+  const auto part = [&](std::size_t i) { return message.subspan(i * num_columns, num_columns); };
+  if (!is_adjusted) return {part(0), part(1), part(0), {}};
+  return {part(0), part(1), part(2), part(3)};
 }
 
-void InputGradientAffine::resize(std::size_t num_channels) {
-  a.resize(num_channels);
-  p.resize(num_channels);
-  q.resize(num_channels);
+void InputGradientAffine::resize(std::size_t num_columns) {
+  a.resize(num_columns);
+  p.resize(num_columns);
+  q.resize(num_columns);
 }
 
-void differentiate(const GradientSumsView& sums, double count, const ChannelAffine& normalization,
-                   std::span<const double> gamma, InputGradientAffine& result) noexcept {
-  differentiate_constant(normalization, gamma, result);
-  if (!(count > 0.0)) return;
-  for (std::size_t c = 0; c < gamma.size(); ++c) {
+void differentiate(const GradientSumsView& sums, std::span<const double> count,
+                   const ChannelAffine& normalization, std::span<const double> factor,
+                   InputGradientAffine& result) noexcept {
+  differentiate_constant(normalization, factor, result);
+  for (std::size_t c = 0; c < count.size(); ++c) {
+    if (!(count[c] > 0.0)) continue;
     // xhat = (x - center) * rho + shift, so its mean term splits over p and q.
     const double rho = normalization.scale[c];
-    const double slope = sums.normalized[c] / count;
+    const double slope = sums.normalized[c] / count[c];
     result.p[c] = -result.a[c] * rho * slope;
-    result.q[c] = -result.a[c] * (sums.output[c] / count + normalization.shift[c] * slope);
+    result.q[c] = -result.a[c] * (sums.adjusted[c] / count[c] + normalization.shift[c] * slope);
   }
 }
 
-void differentiate_constant(const ChannelAffine& normalization, std::span<const double> gamma,
+void differentiate_constant(const ChannelAffine& normalization, std::span<const double> factor,
                             InputGradientAffine& result) noexcept {
-  for (std::size_t c = 0; c < gamma.size(); ++c) {
-    result.a[c] = gamma[c] * normalization.scale[c];
+  for (std::size_t c = 0; c < normalization.scale.size(); ++c) {
+    result.a[c] = factor[c % factor.size()] * normalization.scale[c];
     result.p[c] = 0.0;
     result.q[c] = 0.0;
   }

@@ -10,16 +10,18 @@
 
 namespace lockstep {
 
-/// y = (x - center) * scale + shift per channel. The center is subtracted before anything is
+// Arrays are per column, or per channel where columns repeat: column = group * channels + channel.
+
+/// y = (x - center) * scale + shift per column. The center is subtracted before anything is
 /// rounded: x * scale + shift would cancel where |mean| >> stddev.
 struct ChannelAffine {
   std::vector<double> center;  ///< representable in the storage type
   std::vector<double> scale;
   std::vector<double> shift;
 
-  void resize(std::size_t num_channels);
+  void resize(std::size_t num_columns);
 
-  /// Appends a link: y becomes y * factor + offset.
+  /// Appends a link per channel: y becomes y * factor + offset.
   void then(std::span<const double> factor, std::span<const double> offset) noexcept;
 };
 
@@ -34,30 +36,37 @@ void normalize_by(const Moments& moments, double epsilon, ChannelAffine& affine)
 void normalize_by_constants(std::span<const double> variance, double epsilon,
                             ChannelAffine& affine) noexcept;
 
-/// Sums over the elements of the set that was normalized, [channels].
+/// Sums over the elements of the sets that were normalized, as they lie in a message. G = dL/dy
+/// behind the activation; s, b: an adjustment's scale and bias.
 struct GradientSumsView {
-  std::span<double> output;      ///< of G = dL/dy: the gradient of beta
-  std::span<double> normalized;  ///< of G * xhat: the gradient of gamma
+  std::span<double> output;      ///< A = sum of G
+  std::span<double> normalized;  ///< C = sum of G s xhat
+  std::span<double> adjusted;    ///< B = sum of G s; A without an adjustment
+  std::span<double> bias;        ///< D = sum of G b; empty without an adjustment
 };
-[[nodiscard]] constexpr std::size_t gradient_sums_length(std::size_t num_channels) noexcept {
-  return 2 * num_channels;
+[[nodiscard]] constexpr std::size_t gradient_sums_length(std::size_t num_columns,
+                                                         bool is_adjusted) noexcept {
+  return (is_adjusted ? 4 : 2) * num_columns;
 }
-[[nodiscard]] GradientSumsView gradient_sums_in(std::span<double> message) noexcept;
+[[nodiscard]] GradientSumsView gradient_sums_in(std::span<double> message,
+                                                bool is_adjusted) noexcept;
 
-/// dx = a * G + p * (x - center) + q per channel.
+/// dx = a s G + w (p (x - center) + q) per column.
 struct InputGradientAffine {
   std::vector<double> a, p, q;
 
-  void resize(std::size_t num_channels);
+  void resize(std::size_t num_columns);
 };
 
 /// The gradient through moments that depend on x (Ioffe and Szegedy 2015, section 3):
-/// dx = gamma * rho * (G - sum(G) / W - xhat * sum(G * xhat) / W).
-void differentiate(const GradientSumsView& sums, double count, const ChannelAffine& normalization,
-                   std::span<const double> gamma, InputGradientAffine& result) noexcept;
+/// dx = factor rho (s G - w B / W - w xhat C / W), where `factor` is gamma times what batch
+/// renormalization adds, per channel.
+void differentiate(const GradientSumsView& sums, std::span<const double> count,
+                   const ChannelAffine& normalization, std::span<const double> factor,
+                   InputGradientAffine& result) noexcept;
 
-/// The gradient through moments that are constants: dx = gamma * rho * G.
-void differentiate_constant(const ChannelAffine& normalization, std::span<const double> gamma,
+/// The gradient through moments that are constants: dx = factor rho s G.
+void differentiate_constant(const ChannelAffine& normalization, std::span<const double> factor,
                             InputGradientAffine& result) noexcept;
 
 }  // namespace lockstep

@@ -2,6 +2,7 @@
 
 #include "comm/agreement.hpp"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
@@ -168,6 +169,142 @@ TEST_CASE("agreement: after an error the group can agree again") {
       !world.is_solo());
   CHECK(caught_from_agree(world, {{"axis", "1"}}).what.empty());
   REQUIRE_ON_ALL_RANKS(world, true);
+}
+
+const Meeting end_of_epoch{"fit", "end of epoch", 7};
+
+Caught caught_from_assemble(const Communicator& group,
+                            const std::optional<Failure>& failure = std::nullopt) {
+  return caught_from([&] { assemble(group, end_of_epoch, failure); });
+}
+
+TEST_CASE("assembly: when all come with nothing it returns after exactly one allreduce") {
+  const Communicator world = Communicator::world();
+  for (int i = 0; i < 3; ++i) {
+    const std::int64_t allreduces = num_allreduces();
+    const std::int64_t collectives = num_collectives();
+    assemble(world, end_of_epoch, std::nullopt);
+    CHECK(num_allreduces() - allreduces == (world.is_solo() ? 0 : 1));
+    CHECK(num_collectives() - collectives == (world.is_solo() ? 0 : 1));
+  }
+  REQUIRE_ON_ALL_RANKS(world, true);
+}
+
+TEST_CASE("assembly: a failure that one rank brings is thrown on all") {
+  const Communicator world = Communicator::world();
+  for (int guilty = 0; guilty < world.size(); ++guilty) {
+    std::optional<Failure> failure;
+    if (world.rank() == guilty) failure = Failure{ErrorCode::data, "no space on the disk"};
+    const Caught caught = caught_from_assemble(world, failure);
+    REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::data));
+    REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
+    CHECK(caught.rank() == guilty);
+    CHECK(caught.origin->cause == "no space on the disk");
+    CHECK(caught.origin->layer == "fit");
+    CHECK(caught.origin->phase == "end of epoch");
+    CHECK(caught.origin->step == 7);
+  }
+}
+
+TEST_CASE("assembly: of several failures the one of the lowest rank is thrown") {
+  const Communicator world = Communicator::world();
+  for (int lowest = 0; lowest < world.size(); ++lowest) {
+    std::optional<Failure> failure;
+    if (world.rank() >= lowest)
+      failure = Failure{ErrorCode::state, "failure of rank " + std::to_string(world.rank())};
+    const Caught caught = caught_from_assemble(world, failure);
+    REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
+    CHECK(caught.rank() == lowest);
+    CHECK(caught.origin->cause == "failure of rank " + std::to_string(lowest));
+  }
+}
+
+TEST_CASE("assembly: ranks that are in an agreement meanwhile hear of a failure there, and come") {
+  const Communicator world = Communicator::world();
+  for (int guilty = 0; guilty < world.size(); ++guilty) {
+    std::optional<Failure> failure{Failure{ErrorCode::data, "no space on the disk"}};
+    if (world.rank() != guilty) failure = attempt([&] { agree(world, meeting, {}); });
+    const bool has_heard = failure && failure->code == ErrorCode::data;
+    const Caught caught = caught_from_assemble(world, failure);
+    CHECK(has_heard);
+    REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::data));
+    REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
+    CHECK(caught.rank() == guilty);
+    CHECK(caught.origin->cause == "no space on the disk");
+    CHECK(caught.origin->layer == "fit");
+  }
+}
+
+TEST_CASE("assembly: a failure that others heard in an agreement stays that of the failing rank") {
+  const Communicator world = Communicator::world();
+  if (world.is_solo()) return;
+  // All but the last rank are here: one with a failure, the others with none.
+  const int last = world.size() - 1;
+  for (int guilty = 0; guilty < last; ++guilty) {
+    std::optional<Failure> failure;
+    if (world.rank() == guilty) failure = Failure{ErrorCode::data, "no space on the disk"};
+    if (world.rank() == last) failure = attempt([&] { agree(world, meeting, {}); });
+    const Caught caught = caught_from_assemble(world, failure);
+    REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::data));
+    REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
+    CHECK(caught.rank() == guilty);
+    CHECK(caught.origin->cause == "no space on the disk");
+  }
+}
+
+TEST_CASE("assembly: where none failed, all hear that some are in an agreement instead") {
+  const Communicator world = Communicator::world();
+  if (world.is_solo()) return;
+  for (const int num_agreements : {1, 2, 5})
+    for (int odd = 0; odd < world.size(); ++odd) {
+      std::optional<Failure> failure;
+      for (int i = 0; i < num_agreements && world.rank() == odd; ++i)
+        failure = attempt([&] { agree(world, meeting, {}); });
+      const bool has_heard = failure && failure->code == ErrorCode::mismatch;
+      const Caught caught = caught_from_assemble(world, failure);
+      CHECK(has_heard == (world.rank() == odd));
+      REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::mismatch));
+      REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
+      CHECK_THAT(caught.origin->cause, Catch::Contains("layer 'bn'") && Catch::Contains("fit"));
+    }
+}
+
+TEST_CASE("assembly: what all heard is thrown even when a rank comes without it") {
+  const Communicator world = Communicator::world();
+  if (world.is_solo()) return;
+  if (world.rank() == 1) (void)attempt([&] { agree(world, meeting, {}); });
+  const Caught caught = caught_from_assemble(world);
+  REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::mismatch));
+  REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
+}
+
+TEST_CASE("assembly: an error that a smaller group agreed on keeps its place") {
+  const Communicator world = Communicator::world();
+  const Communicator part = world.split(world.rank() / 2);
+  std::optional<Failure> failure;
+  if (world.rank() / 2 == 0)  // ranks 0 and 1; the last of them failed
+    failure = attempt([&] {
+      const bool is_guilty = part.rank() == part.size() - 1;
+      agree(part, meeting, {},
+            is_guilty ? std::optional(Failure{ErrorCode::argument, "axis 7 of 4"}) : std::nullopt);
+    });
+  const Caught caught = caught_from_assemble(world, failure);
+  REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::argument));
+  REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
+  CHECK(caught.rank() == std::min(1, world.size() - 1));
+  CHECK(caught.origin->cause == "axis 7 of 4");
+  CHECK(caught.origin->layer == "layer 'bn'");
+  CHECK(caught.origin->phase == "build");
+}
+
+TEST_CASE("assembly: after an error the group can assemble and agree again") {
+  const Communicator world = Communicator::world();
+  CHECK(caught_from_assemble(world, Failure{}).is(ErrorCode::foreign));
+  CHECK(caught_from_assemble(world).what.empty());
+  CHECK(caught_from_agree(world, {{"axis", "1"}}).what.empty());
+  std::array<std::int64_t, 1> sum{1};
+  allreduce(world, sum, Reduction::sum);
+  REQUIRE_ON_ALL_RANKS(world, sum[0] == world.size());
 }
 
 }  // namespace

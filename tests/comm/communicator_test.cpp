@@ -46,6 +46,7 @@ TEST_CASE("communicator: solo is one rank that calls no MPI") {
   CHECK(solo.handle() == nullptr);
   CHECK(solo.dup().is_solo());
   CHECK(solo.split(3).is_solo());
+  CHECK(solo.split_by_node().is_solo());
   CHECK(sum_over(solo) == 1);
   CHECK(solo.traffic().num_messages == 0);
   CHECK(num_collectives() == before);
@@ -102,6 +103,31 @@ TEST_CASE("communicator: a color that cannot be is an error on all ranks") {
     REQUIRE_ON_ALL_RANKS(world, caught.origin && caught.origin->rank == guilty);
   }
   REQUIRE_ON_ALL_RANKS(world, world.split(0).size() == world.size());
+}
+
+TEST_CASE("communicator: a split by node has the ranks of one machine in their order") {
+  const Communicator world = Communicator::world();
+  // In another order than that of MPI_COMM_WORLD, which MPI would keep by itself.
+  MPI_Comm reversed_ranks = MPI_COMM_NULL;
+  MPI_Comm_split(MPI_COMM_WORLD, 0, world.size() - world.rank(), &reversed_ranks);
+  const Communicator reversed = duplicate(reversed_ranks);
+  MPI_Comm_free(&reversed_ranks);
+  for (const Communicator* group : {&world, &reversed}) {
+    const Communicator node = group->split_by_node();
+    REQUIRE_ON_ALL_RANKS(world, node.size() == world.size());  // tests run on one machine
+    const bool is_right = members_of(node, *group) == members_of(*group, *group);
+    REQUIRE_ON_ALL_RANKS(world, is_right);
+    REQUIRE_ON_ALL_RANKS(world, sum_over(node) == world.size());
+  }
+}
+
+TEST_CASE("communicator: ranks that split in different ways are told so") {
+  const Communicator world = Communicator::world();
+  if (world.is_solo()) return;
+  const auto caught =
+      caught_from([&] { (void)(world.rank() == 1 ? world.split(0) : world.split_by_node()); });
+  REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::mismatch));
+  REQUIRE_ON_ALL_RANKS(world, testing::is_same_on_all_ranks(world, caught));
 }
 
 TEST_CASE("communicator: it can be moved, not copied, and leaves a solo one behind") {

@@ -23,7 +23,7 @@ class LOCKSTEP_EXPORT TensorView {
   TensorView() = default;
   /// `num_available` elements of `dtype` at `data` seen as `shape`.
   TensorView(const void* data, DType dtype, const Shape& shape, std::int64_t num_available) noexcept
-      : data_(data), dtype_(dtype), shape_(shape), num_available_(num_available) {}
+      : data_(data), dtype_(dtype), is_set_(true), shape_(shape), num_available_(num_available) {}
   TensorView(const Tensor& tensor) noexcept;  // NOLINT: a tensor is a view
 
   [[nodiscard]] const void* data() const noexcept { return data_; }
@@ -31,11 +31,8 @@ class LOCKSTEP_EXPORT TensorView {
   [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
   [[nodiscard]] std::int64_t num_elements() const noexcept { return shape_.num_elements(); }
 
-  /// True for a view that was never set. A view of no memory with a shape of its own is not null:
-  /// it is empty, or wrong.
-  [[nodiscard]] bool is_null() const noexcept {
-    return data_ == nullptr && num_available_ == 0 && shape_ == Shape{0};
-  }
+  /// True for a view that was never set. A view of no memory is not null: it is empty, or wrong.
+  [[nodiscard]] bool is_null() const noexcept { return !is_set_; }
 
   /// Throws ArgumentError unless the shape is valid and the memory behind it suffices.
   void check(const char* what) const;
@@ -59,6 +56,7 @@ class LOCKSTEP_EXPORT TensorView {
 
   const void* data_ = nullptr;
   DType dtype_ = DType::float32;
+  bool is_set_ = false;
   Shape shape_{0};
   std::int64_t num_available_ = 0;
 };

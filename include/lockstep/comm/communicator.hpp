@@ -39,6 +39,9 @@ class LOCKSTEP_EXPORT Communicator {
   /// on all ranks when a color is negative. Collective.
   [[nodiscard]] Communicator split(int color) const;
 
+  /// One communicator per machine, ranks ordered by their rank here. Collective.
+  [[nodiscard]] Communicator split_by_node() const;
+
   [[nodiscard]] int rank() const noexcept { return rank_; }
   [[nodiscard]] int size() const noexcept { return size_; }
   [[nodiscard]] bool is_solo() const noexcept { return size_ == 1; }

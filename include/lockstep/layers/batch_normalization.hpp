@@ -15,6 +15,9 @@
 
 namespace lockstep {
 
+class Exchange;
+struct MovingVariables;
+
 /// What backward needs of a forward call in training mode, and what that call learned.
 class LOCKSTEP_EXPORT BatchNormalizationTape final : public Tape {
  public:
@@ -27,8 +30,9 @@ class LOCKSTEP_EXPORT BatchNormalizationTape final : public Tape {
   [[nodiscard]] std::span<const double> batch_mean() const noexcept;
   [[nodiscard]] std::span<const double> batch_variance() const noexcept;
 
-  /// Number of elements per channel that they describe, over all ranks.
-  [[nodiscard]] double batch_count() const noexcept;
+  /// Number of elements that they describe, or their total weight, over all ranks, [channels]; with
+  /// ghost batches, the number of those that they are averages of.
+  [[nodiscard]] std::span<const double> batch_count() const noexcept;
 
   struct Record;
 
@@ -78,6 +82,19 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
                 const MutableTensorView& input_gradient,
                 Gradients gradients = Gradients::overwrite) override;
 
+  /// The same, and the gradient of the recorded call's residual unless that view is null.
+  void backward(Tape& tape, const TensorView& output_gradient,
+                const MutableTensorView& input_gradient, const MutableTensorView& residual_gradient,
+                Gradients gradients = Gradients::overwrite);
+
+  /// Changes the momentum of later updates. Throws MismatchError when the ranks do not say the
+  /// same, ArgumentError for values that the options do not allow, once the layer is built.
+  /// Collective once the layer is built.
+  void set_momentum(std::optional<double> momentum);
+
+  /// The ranks that share this layer's batch statistics; this rank alone unless synchronized.
+  [[nodiscard]] const Communicator& statistics_group() const;
+
   void commit(Tape& tape) noexcept override;
 
   /// Applies the updates of the moving statistics that Updates::deferred has collected, in the
@@ -98,20 +115,28 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
  protected:
   void do_create(const Shape& input_shape) override;
   void do_connect(const Communicator& replicas) override;
+  [[nodiscard]] bool accepts(const Shape& input_shape) const override;
 
  private:
   struct Parts;
   using Record = BatchNormalizationTape::Record;
 
+  [[nodiscard]] bool merges(Mode mode) const noexcept;
   [[nodiscard]] bool uses_batch_statistics(Mode mode) const noexcept;
   void require_built() const;
+  [[nodiscard]] MovingVariables create_moving(const Shape& shape);
   [[nodiscard]] Record& prepare(const TensorView& input, const MutableTensorView& output,
                                 const Call& call);
+  void check_residual(const TensorView& residual, const TensorView& input) const;
+  void adjust(Record& record) const;
   [[nodiscard]] Record& normalize_by_batch(const TensorView& input, const MutableTensorView& output,
                                            const Call& call);
+  void recenter(Record& record, Exchange& exchange);
   [[nodiscard]] Record& normalize_by_moving(const TensorView& input,
                                             const MutableTensorView& output, const Call& call);
-  void recenter(Record& record);
+  void check_backward(Record* record, const TensorView& output_gradient,
+                      const MutableTensorView& input_gradient,
+                      const MutableTensorView& residual_gradient) const;
   [[nodiscard]] Record* recorded(Tape& tape) const noexcept;
 
   BatchNormalizationOptions options_;

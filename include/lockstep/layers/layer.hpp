@@ -58,7 +58,8 @@ struct Call {
   TensorView residual = {};
 };
 
-/// What happens to the gradients of variables that are there already.
+/// What happens to the gradients of variables that are there already. Accumulating over passes whose
+/// GradientScope differs is a StateError before anything changes, unless what is there is zero.
 enum class Gradients : std::uint8_t { overwrite, accumulate };
 
 /// How a layer is named, stored and trained; every layer's options hold these.
@@ -156,6 +157,10 @@ class LOCKSTEP_EXPORT Layer {
   virtual void do_create(const Shape& input_shape) = 0;
   /// Makes communicators among `replicas`. Collective.
   virtual void do_connect(const Communicator& replicas);
+
+  /// Whether inputs of this shape may follow once the layer was created: by default those that
+  /// differ in the number of samples only.
+  [[nodiscard]] virtual bool accepts(const Shape& input_shape) const;
 
   Variable& add_variable(std::string_view name, Tensor value, VariableRole role);
   /// With a value of parameter_dtype_of(dtype()) that the initializer fills.

@@ -33,8 +33,9 @@ struct ByColor {
 
 using SynchronizationGroup = std::variant<AllReplicas, ByNode, BySize, ByColor>;
 
-/// The group of this rank. Throws ArgumentError on all ranks for a size below 1 or a negative color
-/// on any rank. Collective.
+/// The group of this rank among `replicas`, in their order; of a single rank it is solo. When one
+/// rank fails or differs all throw the same error: ArgumentError for a size below 1 or a negative
+/// color, MismatchError for other kinds or sizes. Collective.
 [[nodiscard]] LOCKSTEP_EXPORT Communicator group_of(const SynchronizationGroup& group,
                                                     const Communicator& replicas);
 

@@ -1,0 +1,240 @@
+#include "layers/batch_normalization_record.hpp"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <numeric>
+
+#include "base/convert.hpp"
+#include "base/visit_dtype.hpp"
+
+namespace lockstep {
+
+using Record = BatchNormalizationTape::Record;
+
+namespace {
+
+constexpr const char* non_finite_message = "the input holds NaN or infinity";
+constexpr const char* single_element_message =
+    "strict: a channel has one element, whose variance means nothing";
+// The smallest epsilon of TensorFlow's fused kernel.
+constexpr double fused_epsilon = 1.001e-5;
+
+}  // namespace
+
+void Record::resize(std::size_t num_channels) {
+  const auto num_columns = static_cast<std::size_t>(layout.num_columns);
+  count.resize(num_channels);
+  mean.resize(num_channels);
+  variance.resize(num_channels);
+  r.assign(num_channels, 1.0);
+  d.assign(num_channels, 0.0);
+  gamma.assign(num_channels, 1.0);
+  beta.assign(num_channels, 0.0);
+  moments.resize(num_columns);
+  normalization.resize(num_columns);
+  output.resize(num_columns);
+  factor.resize(num_columns);
+  offset.resize(num_columns);
+}
+
+AffineView Record::view_of(const ChannelAffine& affine) const noexcept {
+  return {affine.center.data(), affine.scale.data(), affine.shift.data()};
+}
+
+template <class T>
+NormalizationBatch<T> Record::batch() const {
+  NormalizationBatch<T> result{.x = input.values<T>().data(),
+                               .layout = layout,
+                               .activation = options->activation,
+                               .negative_slope = options->negative_slope};
+  if (!residual.is_null()) result.residual = residual.values<T>().data();
+  if (uses_batch_statistics && weights.is_given)
+    result.weights = {weights.values.data(), weights.stride};
+  if (!adjustment.element_scale.empty())
+    result.adjustment = {adjustment.element_scale.data(), adjustment.element_bias.data(),
+                         factor.data(), offset.data()};
+  return result;
+}
+
+void Record::add_sums(const SumsView& sums) const {
+  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
+    lockstep::add_sums(batch<T>(), normalization.center.data(), sums.count.data(), sums.sum.data(),
+                       sums.sum_squares.data());
+  });
+}
+
+void Record::take_range(std::span<double> range) const {
+  std::ranges::fill(range, -std::numeric_limits<double>::infinity());
+  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
+    widen_range(batch<T>(), range.data(), range.data() + range.size() / 2);
+  });
+}
+
+void Record::measure_ghosts(std::vector<double>& scratch) {
+  const std::size_t num_columns = moments.variance.size();
+  const auto measure = [&] {
+    scratch.assign(sums_length(num_columns), 0.0);
+    add_sums(sums_in(scratch));
+    compute_moments(sums_in(scratch), moments);
+  };
+  measure();
+  if (!is_far_anywhere(moments)) return;
+  scratch.resize(2 * num_columns);
+  take_range(scratch);
+  recenter(moments, scratch, parameter_dtype_of(input.dtype()), normalization.center);
+  measure();
+  spoil_non_finite(moments);
+}
+
+void Record::add_ghosts(const SumsView& sums) const noexcept {
+  for (std::size_t column = 0; column < moments.count.size(); ++column) {
+    if (!(moments.count[column] > 0.0)) continue;
+    const std::size_t c = column % sums.count.size();
+    sums.count[c] += 1.0;
+    sums.sum[c] += normalization.center[column] + moments.offset[column];
+    sums.sum_squares[c] += moments.variance[column];
+  }
+}
+
+std::optional<Failure> Record::unusable_ghost() const {
+  const auto failure_at = [&](ErrorCode code, const char* cause, std::size_t column) {
+    return Failure{code, cause, static_cast<std::int64_t>(column % count.size())};
+  };
+  for (std::size_t column = 0; column < moments.variance.size(); ++column) {
+    if (options->nonfinite == Nonfinite::error && !std::isfinite(moments.variance[column]))
+      return failure_at(ErrorCode::non_finite, non_finite_message, column);
+    if (options->strict && moments.count[column] == 1.0)
+      return failure_at(ErrorCode::argument, single_element_message, column);
+  }
+  return std::nullopt;
+}
+
+void Record::take_batch_from_moments() noexcept {
+  std::ranges::copy(moments.count, count.begin());
+  std::ranges::copy(moments.variance, variance.begin());
+  std::ranges::transform(normalization.center, moments.offset, mean.begin(), std::plus());
+}
+
+// A channel that is not finite in one ghost batch becomes NaN in all of them, on all ranks.
+void Record::take_batch_from_ghosts(const SumsView& averages) noexcept {
+  for (std::size_t c = 0; c < count.size(); ++c) {
+    count[c] = averages.count[c];
+    mean[c] = count[c] > 0.0 ? averages.sum[c] / count[c] : 0.0;
+    variance[c] = count[c] > 0.0 ? averages.sum_squares[c] / count[c] : 0.0;
+  }
+  for (std::size_t column = 0; column < moments.variance.size(); ++column)
+    if (!std::isfinite(variance[column % count.size()]))
+      moments.offset[column] = moments.variance[column] = std::numeric_limits<double>::quiet_NaN();
+}
+
+void Record::take_update() {
+  MovingUpdate& pending = update.front();
+  pending.count = count;
+  pending.mean = mean;
+  pending.variance = variance;
+  if (options->moving_variance == MovingVariance::unbiased || is_fused)
+    for (std::size_t c = 0; c < count.size(); ++c)
+      pending.variance[c] *= count[c] / std::max(count[c] - 1.0, 1.0);
+  has_pending_shift = is_training;
+  has_pending_update = learns;
+}
+
+std::optional<Failure> Record::unusable_batch(DType variable_dtype) const {
+  const std::vector<double>& stored = update.front().variance;
+  for (std::size_t c = 0; c < count.size(); ++c) {
+    const auto channel = static_cast<std::int64_t>(c);
+    if (options->nonfinite == Nonfinite::error &&
+        !std::isfinite(rounded_to(variable_dtype, stored[c])))
+      return Failure{ErrorCode::non_finite,
+                     fmt::format("the variance of the input overflows {}", name_of(variable_dtype)),
+                     channel};
+    if (options->strict && !has_ghosts && count[c] == 1.0)
+      return Failure{ErrorCode::argument, single_element_message, channel};
+  }
+  return std::nullopt;
+}
+
+double Record::epsilon() const noexcept {
+  return is_fused ? std::max(options->epsilon, fused_epsilon) : options->epsilon;
+}
+
+std::uint64_t Record::adjustment_fingerprint() const noexcept {
+  return options->adjustment_differs_by_rank ? 0 : adjustment.fingerprint;
+}
+
+void Record::link() noexcept {
+  output = normalization;
+  output.then(r, d);
+  if (adjustment.element_scale.empty()) {
+    output.then(adjustment.channel_scale, adjustment.channel_bias);
+    output.then(gamma, beta);
+    return;
+  }
+  for (std::size_t column = 0; column < factor.size(); ++column) {
+    factor[column] = gamma[column % gamma.size()];
+    offset[column] = beta[column % beta.size()];
+  }
+}
+
+void Record::write_output(const MutableTensorView& target) const {
+  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
+    apply_normalization(batch<T>(), view_of(output), target.values<T>().data());
+  });
+}
+
+void Record::add_gradient_sums(const TensorView& output_gradient,
+                               const GradientSumsView& sums) const {
+  const bool is_adjusted = !sums.bias.empty();
+  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
+    lockstep::add_gradient_sums(batch<T>(), view_of(output), view_of(normalization),
+                                output_gradient.values<T>().data(),
+                                {sums.output.data(), is_adjusted ? sums.adjusted.data() : nullptr,
+                                 sums.normalized.data(), is_adjusted ? sums.bias.data() : nullptr});
+  });
+  if (!is_adjusted || !adjustment.element_scale.empty()) return;
+  for (std::size_t column = 0; column < sums.output.size(); ++column) {
+    const std::size_t c = column % adjustment.channel_scale.size();
+    sums.adjusted[column] *= adjustment.channel_scale[c];
+    sums.normalized[column] *= adjustment.channel_scale[c];
+    sums.bias[column] = sums.output[column] * adjustment.channel_bias[c];
+  }
+}
+
+void Record::write_gradients(const TensorView& output_gradient, const InputGradientAffine& affine,
+                             const MutableTensorView& input_gradient,
+                             const MutableTensorView& residual_gradient) const {
+  if (input_gradient.is_null() && residual_gradient.is_null()) return;
+  InputGradientView gradient{normalization.center.data(), affine.a.data(), nullptr, nullptr};
+  if (uses_batch_statistics) {
+    gradient.p = affine.p.data();
+    gradient.q = affine.q.data();
+  }
+  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
+    const auto pointer_to = [](const MutableTensorView& target) -> T* {
+      return target.is_null() ? nullptr : target.values<T>().data();
+    };
+    apply_input_gradient(batch<T>(), view_of(output), gradient, output_gradient.values<T>().data(),
+                         pointer_to(input_gradient), pointer_to(residual_gradient));
+  });
+}
+
+void recenter(const Moments& moments, std::span<const double> range, DType dtype,
+              std::span<double> center) noexcept {
+  for (std::size_t c = 0; c < center.size(); ++c) {
+    const double middle = std::midpoint(range[c], -range[center.size() + c]);
+    if (is_far(moments, c) && std::isfinite(middle)) center[c] = rounded_to(dtype, middle);
+  }
+}
+
+std::optional<Failure> non_finite_input(std::span<const double> range) {
+  const auto found = std::ranges::find(range, HUGE_VAL);
+  if (found == range.end()) return std::nullopt;
+  const auto channel = static_cast<std::size_t>(found - range.begin()) % (range.size() / 2);
+  return Failure{ErrorCode::non_finite, non_finite_message, static_cast<std::int64_t>(channel)};
+}
+
+}  // namespace lockstep
