@@ -2,6 +2,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -36,6 +37,7 @@ Tensor::Tensor(const Tensor& other) { *this = other; }
 
 Tensor& Tensor::operator=(const Tensor& other) {
   if (this == &other) return *this;
+  if (other.memory_ == nullptr) return *this = Tensor();
   resize(other.shape_, other.dtype_);
   const std::size_t bytes = bytes_of(shape_, dtype_);
   if (bytes > 0) std::memcpy(memory_.get(), other.memory_.get(), bytes);
@@ -62,7 +64,8 @@ Tensor Tensor::copy_of(const TensorView& source) {
 }
 
 void Tensor::resize(const Shape& shape, DType dtype) {
-  const std::size_t bytes = bytes_of(shape, dtype);
+  // An empty tensor has memory too: views tell by it that the tensor was ever given a shape.
+  const std::size_t bytes = std::max<std::size_t>(bytes_of(shape, dtype), 1);
   if (bytes > capacity_) {
     auto* memory = static_cast<std::byte*>(::operator new[](bytes, alignment, std::nothrow));
     if (memory == nullptr)

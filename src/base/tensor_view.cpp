@@ -33,10 +33,14 @@ void require_same_size(const Shape& from, const Shape& to) {
 }  // namespace
 
 TensorView::TensorView(const Tensor& tensor) noexcept
-    : TensorView(tensor.data(), tensor.dtype(), tensor.shape(), tensor.num_elements()) {}
+    : TensorView(tensor.data(), tensor.dtype(), tensor.shape(), tensor.num_elements()) {
+  is_set_ = tensor.data() != nullptr;
+}
 
 MutableTensorView::MutableTensorView(Tensor& tensor) noexcept
-    : MutableTensorView(tensor.data(), tensor.dtype(), tensor.shape(), tensor.num_elements()) {}
+    : MutableTensorView(tensor.data(), tensor.dtype(), tensor.shape(), tensor.num_elements()) {
+  is_set_ = tensor.data() != nullptr;
+}
 
 void TensorView::check(const char* what) const {
   if (!shape_.is_valid())

@@ -7,8 +7,10 @@
 #include <utility>
 
 #include "base/convert.hpp"
+#include "comm/agreement.hpp"
 #include "comm/schedule.hpp"
 #include "layers/batch_normalization_parts.hpp"
+#include "layers/merged_statistics.hpp"
 #include "stats/column_layout.hpp"
 
 namespace lockstep {
@@ -229,7 +231,7 @@ void BatchNormalization::recenter(Record& record, Exchange& exchange) {
   if (options_.nonfinite == Nonfinite::error && non_finite_input(parts.range))
     exchange.raise(non_finite_input(parts.local_range));
   lockstep::recenter(record.moments, parts.range, parts.shift->dtype(),
-                      record.normalization.center);
+                     record.normalization.center);
   std::ranges::fill(exchange.payload(), 0.0);
   record.add_sums(sums_in(exchange.payload()));
   exchange.merge_again();
@@ -313,6 +315,24 @@ void BatchNormalization::apply_updates() noexcept {
   if (parts_ == nullptr) return;
   for (const MovingUpdate& update : parts_->deferred) parts_->moving->apply(update);
   parts_->spare.splice(parts_->spare.end(), parts_->deferred);
+}
+
+void BatchNormalization::merge_statistics() {
+  require_built();
+  if (parts_->group_is_all || !parts_->moving) return;
+  const Meeting meeting{fmt::format("layer '{}'", name()), "merge_statistics"};
+  std::optional<MergedStatistics> merged;
+  const auto failure = attempt([&] { merged.emplace(parts_->moving->variables()); });
+  agree(control(), meeting, {}, failure);
+  merged->merge(control(), statistics_group());
+  if (options_.nonfinite != Nonfinite::warn)
+    if (const auto channel = merged->first_unstorable())
+      throw_agreed(control(), meeting,
+                   Failure{ErrorCode::non_finite,
+                           fmt::format("the merged moving statistics overflow {}",
+                                       name_of(parts_->moving->variables().mean->dtype())),
+                           *channel});
+  merged->assign(options_);
 }
 
 void BatchNormalization::set_momentum(std::optional<double> momentum) {

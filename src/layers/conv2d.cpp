@@ -43,7 +43,8 @@ Conv2D::Conv2D(Conv2DOptions options)
              .name = options.name,
              .input_shape = options.input_shape,
              .dtype = options.dtype,
-             .trainable = options.trainable}),
+             .trainable = options.trainable,
+             .scope = options.scope}),
       options_(std::move(options)) {}
 
 Variable& Conv2D::kernel() {
@@ -75,10 +76,13 @@ Shape Conv2D::output_shape(const Shape& input_shape) const {
 std::string Conv2D::configuration() const {
   return fmt::format(
       "filters {}, kernel_size {}, strides {}, padding {}, data_format {}, use_bias {}, "
-      "kernel_initializer {}, bias_initializer {}, trainable {}",
+      "kernel_initializer {}, bias_initializer {}, kernel_regularizer {}, bias_regularizer {}, "
+      "kernel_constraint {}, bias_constraint {}, trainable {}",
       options_.filters, to_string(options_.kernel_size), to_string(options_.strides),
       name_of(options_.padding), name_of(options_.data_format), options_.use_bias,
-      to_string(options_.kernel_initializer), to_string(options_.bias_initializer), is_trainable());
+      to_string(options_.kernel_initializer), to_string(options_.bias_initializer),
+      to_string(options_.kernel_regularizer), to_string(options_.bias_regularizer),
+      to_string(options_.kernel_constraint), to_string(options_.bias_constraint), is_trainable());
 }
 
 std::unique_ptr<Tape> Conv2D::make_tape() const { return std::make_unique<InputTape<Conv2D>>(); }
@@ -91,9 +95,14 @@ void Conv2D::do_create(const Shape& input_shape) {
                            options_.filters};
   Variable& kernel =
       add_variable("kernel", kernel_shape, options_.kernel_initializer, VariableRole::parameter);
-  if (options_.use_bias)
+  kernel.set_regularizer(options_.kernel_regularizer);
+  kernel.set_constraint(options_.kernel_constraint);
+  if (options_.use_bias) {
     bias_ = &add_variable("bias", {options_.filters}, options_.bias_initializer,
                           VariableRole::parameter);
+    bias_->set_regularizer(options_.bias_regularizer);
+    bias_->set_constraint(options_.bias_constraint);
+  }
   kernel_ = &kernel;
 }
 
@@ -109,6 +118,7 @@ void Conv2D::forward(const TensorView& input, const MutableTensorView& output, c
       add_to_channels<T>(columns_of(output.shape(), options_.data_format),
                          bias().value().values<T>().data(), results);
   });
+  note_output(output);
 }
 
 void Conv2D::backward(Tape& tape, const TensorView& output_gradient,

@@ -43,7 +43,8 @@ Dense::Dense(DenseOptions options)
              .name = options.name,
              .input_shape = options.input_shape,
              .dtype = options.dtype,
-             .trainable = options.trainable}),
+             .trainable = options.trainable,
+             .scope = options.scope}),
       options_(std::move(options)) {}
 
 Shape Dense::output_shape(const Shape& input_shape) const {
@@ -62,9 +63,12 @@ Shape Dense::output_shape(const Shape& input_shape) const {
 std::string Dense::configuration() const {
   return fmt::format(
       "units {}, activation {}, use_bias {}, kernel_initializer {}, bias_initializer {}, "
+      "kernel_regularizer {}, bias_regularizer {}, kernel_constraint {}, bias_constraint {}, "
       "trainable {}",
       options_.units, lockstep::name_of(options_.activation), options_.use_bias,
-      to_string(options_.kernel_initializer), to_string(options_.bias_initializer), is_trainable());
+      to_string(options_.kernel_initializer), to_string(options_.bias_initializer),
+      to_string(options_.kernel_regularizer), to_string(options_.bias_regularizer),
+      to_string(options_.kernel_constraint), to_string(options_.bias_constraint), is_trainable());
 }
 
 std::unique_ptr<Tape> Dense::make_tape() const { return std::make_unique<DenseTape>(); }
@@ -74,9 +78,13 @@ void Dense::do_create(const Shape& input_shape) {
   const std::int64_t inputs = input_shape[input_shape.rank() - 1];
   kernel_ = &add_variable("kernel", {inputs, units}, options_.kernel_initializer,
                           VariableRole::parameter);
+  kernel_->set_regularizer(options_.kernel_regularizer);
+  kernel_->set_constraint(options_.kernel_constraint);
   bias_ = nullptr;
-  if (options_.use_bias)
-    bias_ = &add_variable("bias", {units}, options_.bias_initializer, VariableRole::parameter);
+  if (!options_.use_bias) return;
+  bias_ = &add_variable("bias", {units}, options_.bias_initializer, VariableRole::parameter);
+  bias_->set_regularizer(options_.bias_regularizer);
+  bias_->set_constraint(options_.bias_constraint);
 }
 
 void Dense::forward(const TensorView& input, const MutableTensorView& output, const Call& call) {
@@ -101,6 +109,7 @@ void Dense::forward(const TensorView& input, const MutableTensorView& output, co
       activate<T>(options_.activation, default_negative_slope, z, y, output.num_elements());
   });
   record_input(*this, call, input);
+  note_output(output);
 }
 
 void Dense::backward(Tape& tape, const TensorView& output_gradient,

@@ -8,13 +8,23 @@
 #include "comm/agreement.hpp"
 #include "layers/default_name.hpp"
 #include "lockstep/base/error.hpp"
+#include "params/variable_place.hpp"
 
 namespace lockstep {
 Tape::~Tape() = default;
 
 Layer::Layer(LayerTraits traits)
     : traits_(std::move(traits)), has_default_name_(traits_.name.empty()) {
-  if (has_default_name_) traits_.name = default_name_of(traits_.type);
+  const ScopeOptions& scope = traits_.scope;
+  const VariablePlace place = place_in(current_place(), scope.name, scope.reuse);
+  if (!has_default_name_)
+    traits_.name = take_name(place, traits_.name);
+  else
+    traits_.name = take_free_name(
+        place, scope.default_name.empty() ? default_name_of(traits_.type) : scope.default_name);
+  variable_scope_ = traits_.name;
+  reuses_variables_ = place.reuses;
+  registry_ = place.registry;
 }
 
 Layer::~Layer() = default;
@@ -24,18 +34,26 @@ Layer& Layer::operator=(Layer&&) noexcept = default;
 void Layer::build(const Shape& input_shape, const Communicator& replicas) {
   const auto failure = attempt([&] {
     if (!is_built()) created_for_.reset();  // of a call in which another rank failed
-    create(input_shape, DType::float32, 0);
+    make_variables(input_shape, DType::float32, 0);
   });
   const std::array properties{Property{"layer", fmt::format("{} '{}'", type(), name())},
                               Property{"options", configuration()},
+                              Property{"variables", fmt::format("of '{}'", variable_scope())},
+                              Property{"reuse", reuses_variables() ? "true" : "false"},
                               Property{"trainable", is_trainable() ? "true" : "false"},
                               Property{"dtype", std::string(lockstep::name_of(dtype()))},
                               Property{"sample shape", to_string(sample_shape_of(input_shape))}};
   agree(replicas, {fmt::format("layer '{}'", name()), "build", -1}, properties, failure);
   connect(std::make_shared<const Communicator>(replicas.dup()));
+  enter_collections();  // after all that can fail on another rank: a store has nothing half built
 }
 
 void Layer::create(const Shape& input_shape, DType default_dtype, std::uint64_t seed) {
+  make_variables(input_shape, default_dtype, seed);
+  enter_collections();
+}
+
+void Layer::make_variables(const Shape& input_shape, DType default_dtype, std::uint64_t seed) {
   if (created_for_ != nullptr) throw StateError(fmt::format("layer '{}' is built already", name()));
   if (input_shape.rank() == 0)
     throw ArgumentError("the input has no axis; a layer needs at least one");
@@ -46,9 +64,12 @@ void Layer::create(const Shape& input_shape, DType default_dtype, std::uint64_t 
   traits_.dtype = dtype;
   seed_ = seed;
   variables_.clear();  // of an attempt that failed
+  update_source_.reset();
+  check_scope();
   do_create(input_shape);
+  check_collections();
   created_for_ = std::make_unique<const Shape>(input_shape);
-  apply_trainable();
+  if (!reuses_variables_) apply_trainable();
 }
 
 void Layer::connect(std::shared_ptr<const Communicator> control) {
@@ -80,7 +101,12 @@ void Layer::apply_trainable() {
 
 void Layer::commit(Tape&) noexcept {}
 
-void Layer::apply_updates() noexcept {}
+void Layer::apply_updates() noexcept {
+  while (update_source_ != nullptr && update_source_->next_update())
+    update_source_->apply_next_update();
+}
+
+void Layer::merge_statistics() {}
 
 void Layer::add_appointments(Pass, Schedule&) {}
 
@@ -92,34 +118,11 @@ std::vector<Variable*> Layer::variables() {
   return result;
 }
 
-Variable& Layer::variable(std::string_view name) {
-  std::string known;
-  for (Variable* variable : variables()) {
-    if (variable->name() == name || variable->name() == fmt::format("{}/{}", this->name(), name))
-      return *variable;
-    known += (known.empty() ? "" : ", ") + variable->name();
-  }
-  throw ArgumentError(
-      fmt::format("layer '{}' has no variable '{}'; it has: {}", this->name(), name, known));
-}
-
 void Layer::rename(std::string name) {
   if (created_for_ != nullptr)
     throw StateError(fmt::format("layer '{}' cannot be renamed once built", traits_.name));
   traits_.name = std::move(name);
-}
-
-Variable& Layer::add_variable(std::string_view name, const Shape& shape,
-                              const Initializer& initializer, VariableRole role) {
-  Tensor value(shape, parameter_dtype_of(dtype()));
-  initialize(initializer, fmt::format("{}/{}", traits_.name, name), seed_, value);
-  return add_variable(name, std::move(value), role);
-}
-
-Variable& Layer::add_variable(std::string_view name, Tensor value, VariableRole role) {
-  variables_.push_back(
-      std::make_unique<Variable>(fmt::format("{}/{}", traits_.name, name), std::move(value), role));
-  return *variables_.back();
+  if (registry_ == nullptr) variable_scope_ = traits_.name;
 }
 
 bool Layer::accepts(const Shape& input_shape) const {

@@ -10,6 +10,8 @@
 #include "comm/schedule.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/collectives.hpp"
+#include "model/layer_facts.hpp"
+#include "model/shared_gradients.hpp"
 #include "model/summary.hpp"
 
 namespace lockstep {
@@ -38,17 +40,6 @@ void within(std::string_view place, const Layer& layer, Body&& body) {
   throw_error(failure->code, fmt::format("layer '{}'{}: {}", layer.name(), place, failure->cause));
 }
 
-// What ranks compare of a layer. The number of values guards the broadcast against layers that do
-// not tell all their options.
-Property property_of(std::size_t position, Layer& layer, const Shape& output_shape) {
-  std::int64_t num_values = 0;
-  for (const Variable* variable : layer.variables()) num_values += variable->num_elements();
-  return {fmt::format("layer {}", position),
-          fmt::format("{} '{}' ({}), {}, {} to {}, {} values", layer.type(), layer.name(),
-                      layer.configuration(), layer.is_trainable() ? "trainable" : "frozen",
-                      name_of(layer.dtype()), batch_text_of(output_shape), num_values)};
-}
-
 std::span<std::byte> bytes_of(const MutableTensorView& values) {
   return {static_cast<std::byte*>(values.data()),
           static_cast<std::size_t>(values.num_elements()) * size_of(values.dtype())};
@@ -74,15 +65,10 @@ Sequential& Sequential::add(std::unique_ptr<Layer> layer) {
         fmt::format("model '{}' has variables already; add layer '{}' before build(), variables() "
                     "and summary()",
                     name(), layer->name()));
-  const auto is_taken = [&](const std::string& name) {
-    return std::ranges::any_of(stages_,
-                               [&](const Stage& stage) { return stage.layer->name() == name; });
-  };
-  if (layer->has_default_name() && is_taken(layer->name())) {
-    int number = 1;
-    while (is_taken(fmt::format("{}_{}", layer->name(), number))) ++number;
-    layer->rename(fmt::format("{}_{}", layer->name(), number));
-  }
+  const std::string free_name = name_in_model(*layer, [&](const std::string& name) {
+    return std::ranges::any_of(stages_, [&](const Stage& s) { return s.layer->name() == name; });
+  });
+  if (free_name != layer->name()) layer->rename(free_name);
   stages_.push_back({std::move(layer), nullptr, {}, {}});
   return *this;
 }
@@ -154,6 +140,7 @@ void Sequential::create(const Shape& sample_shape) {
     shape = stage.output_shape;
     below = &layer;
   }
+  shared_gradients_ = std::make_unique<SharedGradients>(layers());
   is_created_ = true;
 }
 
@@ -176,6 +163,7 @@ void Sequential::build_for(const std::optional<Shape>& input_shape) {
                   {"number of layers", std::to_string(stages_.size())}};
     for (std::size_t i = 0; i < stages_.size(); ++i)
       properties.push_back(property_of(i, *stages_[i].layer, stages_[i].output_shape));
+    properties.push_back({"number of variables", std::to_string(variables().size())});
   });
   agree(strategy_.replicas(), {fmt::format("model '{}'", name()), "build", -1}, properties,
         failure);
@@ -205,7 +193,8 @@ std::vector<Variable*> Sequential::variables() {
   create_if_needed();
   std::vector<Variable*> result;
   for (const Stage& stage : stages_)
-    for (Variable* variable : stage.layer->variables()) result.push_back(variable);
+    for (Variable* variable : stage.layer->variables())
+      if (std::ranges::count(result, variable) == 0) result.push_back(variable);
   return result;
 }
 
@@ -299,6 +288,7 @@ void Sequential::backward(const TensorView& output_gradient, Gradients gradients
           "model '{}' has no recorded call; call forward() in training mode before backward()",
           name()));
     TensorView gradient = output_gradient;
+    shared_gradients_->begin(gradients);
     for (std::size_t i = stages_.size(); i-- > 0;) {
       MutableTensorView below = input_gradient;
       within("", *stages_[i].layer, [&] {
@@ -307,10 +297,13 @@ void Sequential::backward(const TensorView& output_gradient, Gradients gradients
           gradients_[i % 2].resize(activation.shape(), activation.dtype());
           below = gradients_[i % 2];
         }
+        shared_gradients_->begin_layer(*stages_[i].layer);
         stages_[i].layer->backward(*stages_[i].tape, gradient, below, gradients);
+        shared_gradients_->finish_layer(*stages_[i].layer);
       });
       gradient = below;
     }
+    shared_gradients_->finish(control_->rank() == 0);
   };
   schedules_->backward.keep(step_, differentiate, [&] {
     return Meeting{fmt::format("model '{}'", name()), "backward", step_};
@@ -338,6 +331,7 @@ void Sequential::commit() noexcept {
 }
 
 void Sequential::apply_updates() noexcept {
+  apply_in_order(stages_, [](const Stage& stage) { return stage.layer->update_source(); });
   for (Stage& stage : stages_) stage.layer->apply_updates();
 }
 

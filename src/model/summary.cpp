@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <vector>
 
 namespace lockstep {
@@ -15,9 +16,9 @@ struct Count {
   std::int64_t frozen = 0;  // statistics are counted here, as Keras does
 };
 
-Count count_of(Layer& layer) {
+Count count_of(std::span<Variable* const> variables) {
   Count count;
-  for (const Variable* variable : layer.variables()) {
+  for (const Variable* variable : variables) {
     if (variable->role() == VariableRole::state) continue;
     (variable->is_trainable() ? count.trainable : count.frozen) += variable->num_elements();
   }
@@ -41,11 +42,13 @@ std::string batch_text_of(const Shape& shape) {
 
 std::string summary_of(std::string_view model, std::span<const SummaryRow> rows) {
   std::vector<Line> lines{{"layer (type)", "output shape", "parameters", "trainable"}};
-  Count total;
+  std::vector<Variable*> variables;  // shared ones are counted once in the end
   for (const auto& [layer, output_shape] : rows) {
-    const Count count = count_of(*layer);
-    total.trainable += count.trainable;
-    total.frozen += count.frozen;
+    const std::vector<Variable*> own = layer->variables();
+    std::ranges::copy_if(own, std::back_inserter(variables), [&](Variable* variable) {
+      return std::ranges::count(variables, variable) == 0;
+    });
+    const Count count = count_of(own);
     lines.push_back({fmt::format("{} ({})", layer->name(), layer->type()),
                      batch_text_of(output_shape), std::to_string(count.trainable + count.frozen),
                      layer->is_trainable() ? "yes" : "no"});
@@ -60,6 +63,7 @@ std::string summary_of(std::string_view model, std::span<const SummaryRow> rows)
   std::string text = fmt::format("model: {}\n{}{}", model, header, rule);
   for (const Line& line : std::span(lines).subspan(1)) text += text_of(line, widths);
   text += rule;
+  const Count total = count_of(variables);
   text += fmt::format("parameters: {}, trainable: {}, non-trainable: {}\n",
                       total.trainable + total.frozen, total.trainable, total.frozen);
   return text;

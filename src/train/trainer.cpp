@@ -144,6 +144,7 @@ Scores Trainer::evaluate(const Dataset& data, std::int64_t batch_size) {
 Scores Trainer::Parts::evaluate(const Dataset& data, std::int64_t batch_size) {
   const std::span<double> sums = evaluation->payload();
   std::ranges::fill(sums, 0.0);
+  double penalty = 0.0;
   carry("evaluation", [&] {
     const Sampler sampler(
         {.num_samples = data.num_samples(), .batch_size = batch_size, .shuffle = false});
@@ -152,8 +153,10 @@ Scores Trainer::Parts::evaluate(const Dataset& data, std::int64_t batch_size) {
       const Batch batch = read(data, sampler.batch(i, model.strategy().shard_of(size)));
       add_sums(model.forward(batch.inputs, {.mode = Mode::inference}), batch.targets, {}, sums);
     }
+    penalty = regularization_loss();
   });
   evaluation->merge(-1, std::exchange(carried, std::nullopt));
+  add_penalty(penalty, sums);
   Scores scores;
   write_scores(sums, scores);
   return scores;

@@ -3,7 +3,6 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "base/visit_dtype.hpp"
@@ -22,6 +21,32 @@ void scale(const MutableTensorView& tensor, double factor) {
   });
 }
 
+bool has_function(const Variable* variable) {
+  return std::holds_alternative<RegularizerFunction>(variable->regularizer()) ||
+         std::holds_alternative<ConstraintFunction>(variable->constraint());
+}
+
+// What ranks compare of each parameter: its regularizer and constraint may have been set alone.
+std::vector<Property> properties_of(std::span<Variable* const> variables) {
+  std::vector<Property> properties;
+  for (const Variable* variable : variables) {
+    if (variable->role() != VariableRole::parameter) continue;
+    properties.push_back(
+        {"regularizer of " + variable->name(), to_string(variable->regularizer())});
+    properties.push_back({"constraint of " + variable->name(), to_string(variable->constraint())});
+  }
+  return properties;
+}
+
+// Runs what may call a function of the user's own; the variable is named in what it throws.
+template <class Body>
+void within(const char* what, const Variable& variable, Body&& body) {
+  const auto failure = attempt(std::forward<Body>(body));
+  if (!failure) return;
+  if (failure->origin) rethrow(*failure);
+  throw_error(failure->code, fmt::format("{} of '{}': {}", what, variable.name(), failure->cause));
+}
+
 }  // namespace
 
 void Trainer::Parts::require(Activity most, const char* call) const {
@@ -34,16 +59,23 @@ void Trainer::Parts::require(Activity most, const char* call) const {
 void Trainer::Parts::prepare(const Shape& input_shape) {
   if (gradients) return;
   if (!model.is_built()) model.build(input_shape);
-  const auto variables = model.variables();
-  const auto failure = attempt([&] { optimizer->prepare(variables); });
+  variables = model.variables();
+  const bool has_functions = std::ranges::any_of(variables, has_function);
+  const auto failure = attempt([&] {
+    optimizer->prepare(variables);
+    if (has_functions) before_update.emplace(variables, *optimizer);
+  });
   std::string metrics;
   for (const auto& metric : options.metrics) metrics += metric->name() + " ";
-  const std::array properties{
-      Property{"optimizer", optimizer->configuration()}, Property{"loss", loss->configuration()},
-      Property{"metrics", metrics},
-      Property{"averaging", options.averaging == Averaging::samples ? "samples" : "ranks"},
-      Property{"seed", std::to_string(options.seed)}};
+  std::vector<Property> properties = properties_of(variables);
+  properties.insert(properties.end(),
+                    {{"optimizer", optimizer->configuration()},
+                     {"loss", loss->configuration()},
+                     {"metrics", metrics},
+                     {"averaging", options.averaging == Averaging::samples ? "samples" : "ranks"},
+                     {"seed", std::to_string(options.seed)}});
   agree(replicas(), {"trainer", "build", -1}, properties, failure);
+  if (has_functions) confirmation.emplace(replicas(), "trainer", "update", 0);
   evaluation.emplace(replicas(), "trainer", "evaluation", num_sums());
   gradients.emplace(replicas(), variables, num_sums() + 1);
   step_sums.resize(num_sums());
@@ -92,6 +124,17 @@ void Trainer::Parts::write_scores(std::span<const double> sums, Scores& scores) 
   }
 }
 
+double Trainer::Parts::regularization_loss() const {
+  double sum = 0.0;
+  for (Variable* variable : variables)
+    within("the regularizer", *variable, [&] { sum += lockstep::regularization_loss(*variable); });
+  return sum;
+}
+
+void Trainer::Parts::add_penalty(double penalty, std::span<double> sums) noexcept {
+  sums[loss_sum] += penalty * sums[count];
+}
+
 Batch Trainer::Parts::read(const Dataset& data, std::span<const std::int64_t> indices) {
   const auto num_samples = static_cast<std::int64_t>(indices.size());
   inputs.resize(data.input_shape().prepended(num_samples), model.dtype());
@@ -107,6 +150,7 @@ void Trainer::Parts::begin_step() {
   model.add_appointments(Pass::forward, schedule);
   model.add_appointments(Pass::backward, schedule);
   schedule.add(gradients->exchange());
+  if (confirmation) schedule.add(*confirmation);
 }
 
 void Trainer::Parts::run_step(const Batch& batch) {
@@ -129,10 +173,52 @@ void Trainer::Parts::run_step(const Batch& batch) {
                     sums[loss_sum]));
   if (options.averaging == Averaging::ranks && sums[count] > 0.0)
     scale(loss_gradient, 1.0 / (sums[count] * replicas().size()));
+  phase = "regularizers";
+  check_functions();
+  step_penalty = regularization_loss();
+  if (!std::isfinite(step_penalty))
+    throw NonFiniteError(
+        fmt::format("the regularizers' penalty is {}: parameters hold NaN or infinity, or the "
+                    "training diverges",
+                    step_penalty));
   phase = "backward";
   model.backward(loss_gradient);
   phase = "gradients";
   gradients->merge(num_steps);
+  if (confirmation) try_update();
+}
+
+void Trainer::Parts::check_functions() const {
+  if (confirmation) return;
+  const auto found = std::ranges::find_if(variables, has_function);
+  if (found != variables.end())
+    throw StateError(
+        fmt::format("variable '{}' got a regularizer or constraint function after the trainer's "
+                    "first step; set it before",
+                    (*found)->name()));
+}
+
+// From the merged gradients to the next parameters; throws only what functions of the user's do.
+void Trainer::Parts::update() {
+  gradients->finish(options.averaging == Averaging::samples ? gradients->sums()[count] : 1.0);
+  for (Variable* variable : variables)
+    within("the regularizer", *variable, [&] { add_regularization_gradient(*variable); });
+  optimizer->apply();
+  for (Variable* variable : variables)
+    within("the constraint", *variable, [&] { apply_constraint(*variable); });
+}
+
+// An update that stays only when all ranks could make it.
+void Trainer::Parts::try_update() {
+  phase = "update";
+  before_update->take();
+  try {
+    if (gradients->sums()[count] > 0.0) update();
+    confirmation->merge(num_steps, std::nullopt);
+  } catch (...) {
+    before_update->put_back();
+    throw;
+  }
 }
 
 // Everything has been agreed: from here on nothing throws.
@@ -140,11 +226,11 @@ void Trainer::Parts::finish_step() noexcept {
   const std::span<const double> sums = gradients->sums();
   std::ranges::copy(sums.first(step_sums.size()), step_sums.begin());
   is_stopping = is_stopping || sums.back() > 0.0;
+  add_penalty(step_penalty, step_sums);
   write_scores(step_sums, record.training);
   record.step = num_steps++;
   if (!(step_sums[count] > 0.0)) return;
-  gradients->finish(options.averaging == Averaging::samples ? step_sums[count] : 1.0);
-  optimizer->apply();
+  if (!confirmation) update();
   model.commit();
 }
 

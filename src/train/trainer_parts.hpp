@@ -16,6 +16,7 @@
 #include "lockstep/train/sampler.hpp"
 #include "lockstep/train/trainer.hpp"
 #include "parallel/gradient_exchange.hpp"
+#include "train/snapshot.hpp"
 
 namespace lockstep {
 
@@ -56,9 +57,14 @@ struct Trainer::Parts {
   std::unique_ptr<const Loss> loss;
   TrainerOptions options;
 
-  // Merges; made with the first collective call.
+  // Made with the first collective call.
+  std::vector<Variable*> variables;
   std::optional<GradientExchange> gradients;
   std::optional<Exchange> evaluation;
+  // Where a parameter has a function of the user's own: it may throw after the last merge, so that
+  // another one must follow before the update is final.
+  std::optional<Exchange> confirmation;
+  std::optional<Snapshot> before_update;
 
   Schedule schedule;
   Activity activity = Activity::none;
@@ -69,6 +75,7 @@ struct Trainer::Parts {
   std::int64_t num_steps = 0;
   std::int64_t num_epochs = 0;
   StepRecord record;
+  double step_penalty = 0.0;      ///< of the regularizers in the step that runs
   std::vector<double> step_sums;  ///< of the last step's global batch
   Tensor inputs, targets, loss_gradient;
 
@@ -91,6 +98,11 @@ struct Trainer::Parts {
                 const MutableTensorView& gradient, std::span<double> sums) const;
   void write_scores(std::span<const double> sums, Scores& scores) const;
 
+  /// What the regularizers of all parameters add to the loss. Throws what their functions throw.
+  [[nodiscard]] double regularization_loss() const;
+  /// Adds a penalty to the loss of each of the samples.
+  static void add_penalty(double penalty, std::span<double> sums) noexcept;
+
   /// Reads the samples of `indices` into this trainer's memory.
   [[nodiscard]] Batch read(const Dataset& data, std::span<const std::int64_t> indices);
 
@@ -111,6 +123,9 @@ struct Trainer::Parts {
  private:
   void begin_step();
   void run_step(const Batch& batch);
+  void check_functions() const;
+  void update();
+  void try_update();
   void finish_step() noexcept;
   [[nodiscard]] Meeting place() const;
 };

@@ -96,7 +96,12 @@ TEST_CASE("tensor view: null is only what was never set") {
   CHECK_FALSE(view(none, {2, 3}).is_null());  // a vector that was not sized is an error
   CHECK_FALSE(view(none, {0, 3}).is_null());  // an empty batch
   CHECK_FALSE(TensorView(Tensor({0, 3})).is_null());
-  CHECK(TensorView(Tensor()).is_null());
+  CHECK_FALSE(view(none, {0}).is_null());
+  CHECK_FALSE(TensorView(Tensor(Shape{0})).is_null());
+  const Tensor never_shaped;
+  const Tensor copied = never_shaped;  // NOLINT: the copy is what is tested
+  CHECK(TensorView(never_shaped).is_null());
+  CHECK(TensorView(copied).is_null());
 }
 
 TEST_CASE("tensor view: rows are where row-major order puts them") {

@@ -34,9 +34,10 @@ int run() {
   const double gradient = layer.beta().grad().values<float>()[0];
   if (group.rank() == 0)
     std::printf("%g elements per channel on %d ranks: mean %.6f, variance %.6f\n",
-                tape.batch_count(), group.size(), tape.batch_mean()[0], tape.batch_variance()[0]);
+                tape.batch_count()[0], group.size(), tape.batch_mean()[0],
+                tape.batch_variance()[0]);
   const double expected_count = h * w * group.size() * (group.size() + 1) / 2;
-  return tape.batch_count() == expected_count && std::abs(gradient) < 1e-2 ? 0 : 1;
+  return tape.batch_count()[0] == expected_count && std::abs(gradient) < 1e-2 ? 0 : 1;
 }
 
 }  // namespace

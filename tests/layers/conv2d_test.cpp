@@ -163,6 +163,19 @@ TEST_CASE("variables have Keras' names, shapes and first values") {
     REQUIRE(std::abs(static_cast<double>(value)) <= limit);
 }
 
+TEST_CASE("kernel and bias of a convolution have their regularizers and constraints") {
+  Conv2D layer({.filters = 4,
+                .kernel_regularizer = l1(0.1),
+                .bias_regularizer = l2(0.2),
+                .kernel_constraint = MaxNorm{.axes = {0, 1, 2}},
+                .bias_constraint = NonNeg{}});
+  layer.build({1, 8, 8, 3});
+  CHECK(to_string(layer.kernel().regularizer()) == "l1(0.1)");
+  CHECK(to_string(layer.bias().regularizer()) == "l2(0.2)");
+  CHECK(to_string(layer.kernel().constraint()) == "max_norm(2, axes 0 1 2)");
+  CHECK(to_string(layer.bias().constraint()) == "non_neg");
+}
+
 TEST_CASE("a moved convolution goes on where it was") {
   const Tensor input = random_tensor({2, 3, 3, 2}, 1);
   Conv2D first({.filters = 2, .kernel_size = {2, 2}});
@@ -190,6 +203,10 @@ TEST_CASE("the configuration tells options apart") {
                                             {.filters = 2, .use_bias = false},
                                             {.filters = 2, .kernel_initializer = he_normal()},
                                             {.filters = 2, .bias_initializer = Ones{}},
+                                            {.filters = 2, .kernel_regularizer = l2()},
+                                            {.filters = 2, .bias_regularizer = l2()},
+                                            {.filters = 2, .kernel_constraint = NonNeg{}},
+                                            {.filters = 2, .bias_constraint = NonNeg{}},
                                             {.filters = 2, .trainable = false}})
     REQUIRE(Conv2D(other).configuration() != plain);
 }

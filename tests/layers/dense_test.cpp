@@ -152,6 +152,31 @@ TEST_CASE("impossible dense layers are refused when built") {
   CHECK_THROWS_AS(Dense({.units = 2, .dtype = DType::int64}).build({1, 4}), ArgumentError);
 }
 
+TEST_CASE("kernel and bias of a dense layer have their regularizers and constraints") {
+  Dense dense({.units = 3,
+               .kernel_regularizer = l1(0.1),
+               .bias_regularizer = l2(0.2),
+               .kernel_constraint = MaxNorm{},
+               .bias_constraint = NonNeg{}});
+  dense.build({1, 4});
+  CHECK(to_string(dense.variable("kernel").regularizer()) == "l1(0.1)");
+  CHECK(to_string(dense.variable("bias").regularizer()) == "l2(0.2)");
+  CHECK(to_string(dense.variable("kernel").constraint()) == "max_norm(2, axes 0)");
+  CHECK(to_string(dense.variable("bias").constraint()) == "non_neg");
+}
+
+TEST_CASE("impossible regularizers and constraints of dense layers are refused when built") {
+  const auto check = [](const DenseOptions& options, const std::string& message) {
+    Dense dense(options);
+    CHECK_THROWS_AS(dense.build({1, 4}), ArgumentError);
+    CHECK_THROWS_WITH(dense.build({1, 4}), Catch::Contains(message));
+  };
+  check({.units = 3, .kernel_regularizer = l1(-1.0)}, "'dense/kernel': a regularizer needs");
+  check({.units = 3, .bias_regularizer = l2(NAN)}, "'dense/bias': a regularizer needs");
+  check({.units = 3, .kernel_constraint = UnitNorm{.axes = {2}}}, "axis 2 of the shape [4, 3]");
+  check({.units = 3, .bias_constraint = UnitNorm{.axes = {1}}}, "axis 1 of the shape [3]");
+}
+
 TEST_CASE("a dense layer refuses the tape of another one") {
   const Tensor x = random_tensor({2, 4}, 8);
   const Tensor dy = random_tensor({2, 3}, 9);
@@ -181,5 +206,9 @@ TEST_CASE("the configuration of a dense layer tells all of its options") {
   CHECK(text({.units = 3, .use_bias = false}) != plain);
   CHECK(text({.units = 3, .kernel_initializer = he_normal()}) != plain);
   CHECK(text({.units = 3, .bias_initializer = Ones{}}) != plain);
+  CHECK(text({.units = 3, .kernel_regularizer = l2()}) != plain);
+  CHECK(text({.units = 3, .bias_regularizer = l2()}) != plain);
+  CHECK(text({.units = 3, .kernel_constraint = NonNeg{}}) != plain);
+  CHECK(text({.units = 3, .bias_constraint = NonNeg{}}) != plain);
   CHECK(text({.units = 3, .trainable = false}) != plain);
 }

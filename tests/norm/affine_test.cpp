@@ -15,7 +15,7 @@ namespace {
 constexpr double epsilon = 0.125;
 
 Moments some_moments() {
-  return {.count = 4.0, .offset = {0.5, -1.0, 0.0}, .variance = {2.0, 0.0, 1e-3}};
+  return {.count = {4.0, 4.0, 4.0}, .offset = {0.5, -1.0, 0.0}, .variance = {2.0, 0.0, 1e-3}};
 }
 
 ChannelAffine normalization_by(const Moments& moments) {
@@ -55,7 +55,7 @@ TEST_CASE("links are applied one after the other", "[norm]") {
 
 TEST_CASE("an empty set and a constant without epsilon normalize to 0", "[norm]") {
   ChannelAffine affine =
-      normalization_by({.count = 0.0, .offset = {0, 0, 0}, .variance = {0, 0, 0}});
+      normalization_by({.count = {0, 0, 0}, .offset = {0, 0, 0}, .variance = {0, 0, 0}});
   for (std::size_t c = 0; c < 3; ++c) CHECK(value_at(affine, c, 5.0) == 0.0);
   CHECK(inverse_stddev(0.0, 0.0) == 0.0);
   CHECK(inverse_stddev(0.0, 0.25) == 2.0);
@@ -64,12 +64,12 @@ TEST_CASE("an empty set and a constant without epsilon normalize to 0", "[norm]"
 TEST_CASE("input gradients have no part along 1 and along xhat", "[norm]") {
   // A set of four values about the center, so that its moments are known.
   const std::vector<double> x{-1.0, 0.0, 2.0, 3.0}, dy{0.3, -0.1, 0.7, 0.2};
-  Moments moments{.count = 4.0, .offset = {1.0}, .variance = {2.5}};
+  Moments moments{.count = {4.0}, .offset = {1.0}, .variance = {2.5}};
   ChannelAffine affine;
   affine.resize(1);
   normalize_by(moments, 0.0, affine);
-  std::vector<double> message(gradient_sums_length(1));
-  const GradientSumsView sums = gradient_sums_in(message);
+  std::vector<double> message(gradient_sums_length(1, false));
+  const GradientSumsView sums = gradient_sums_in(message, false);
   for (std::size_t i = 0; i < 4; ++i) {
     sums.output[0] += dy[i];
     sums.normalized[0] += dy[i] * value_at(affine, 0, x[i]);
@@ -77,7 +77,7 @@ TEST_CASE("input gradients have no part along 1 and along xhat", "[norm]") {
   InputGradientAffine gradient;
   gradient.resize(1);
   const std::vector gamma{1.5};
-  differentiate(sums, 4.0, affine, gamma, gradient);
+  differentiate(sums, moments.count, affine, gamma, gradient);
   double along_one = 0.0, along_normalized = 0.0;
   for (std::size_t i = 0; i < 4; ++i) {
     const double dx = gradient.a[0] * dy[i] + gradient.p[0] * x[i] + gradient.q[0];

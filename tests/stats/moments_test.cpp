@@ -24,9 +24,14 @@ std::vector<double> message_of(std::span<const double> x, std::size_t first, std
                                const std::vector<double>& center) {
   std::vector<double> message(sums_length(channels));
   const SumsView sums = sums_in(message);
-  *sums.count = static_cast<double>(last - first);
-  add_sums(x.data() + first * channels, {static_cast<std::int64_t>(last - first), channels, 1},
-           center.data(), sums.sum.data(), sums.sum_squares.data());
+  ColumnLayout layout;
+  layout.append(static_cast<std::int64_t>(last - first), 0);
+  layout.append(channels, 1);
+  const AnyActivation linear = ActivationFunction::linear;
+  add_sums(
+      NormalizationBatch<double>{
+          .x = x.data() + first * channels, .layout = layout, .activation = linear},
+      center.data(), sums.count.data(), sums.sum.data(), sums.sum_squares.data());
   return message;
 }
 
@@ -53,7 +58,7 @@ TEST_CASE("sums of a union are the sums of its parts, empty ones included", "[st
   const Moments whole = moments_of(part(0, 10));
   for (std::size_t cut = 0; cut <= 10; ++cut) {
     const Moments merged = moments_of(sum_of(part(0, cut), part(cut, 10)));
-    CHECK(merged.count == 10.0);
+    CHECK(merged.count == std::vector<double>(channels, 10.0));
     CHECK(distance(merged.offset, whole.offset) < 1e-14);
     CHECK(distance(merged.variance, whole.variance) < 1e-14);
   }
@@ -71,8 +76,8 @@ TEST_CASE("moments do not depend on the center", "[stats]") {
 
 TEST_CASE("nothing has moments of zero, and is not far from anything", "[stats]") {
   const Moments moments = moments_of(std::vector<double>(sums_length(channels)));
-  CHECK(moments.count == 0.0);
   for (std::size_t c = 0; c < channels; ++c) {
+    CHECK(moments.count[c] == 0.0);
     CHECK(moments.offset[c] == 0.0);
     CHECK(moments.variance[c] == 0.0);
   }
@@ -82,7 +87,7 @@ TEST_CASE("nothing has moments of zero, and is not far from anything", "[stats]"
 TEST_CASE("a center is far beyond 2^10 standard deviations, or where sums overflow", "[stats]") {
   const double infinity = std::numeric_limits<double>::infinity();
   const auto is_far_at = [](double offset, double variance) {
-    return is_far({.count = 1.0, .offset = {offset}, .variance = {variance}}, 0);
+    return is_far({.count = {1.0}, .offset = {offset}, .variance = {variance}}, 0);
   };
   CHECK_FALSE(is_far_at(1024.0, 1.0));
   CHECK(is_far_at(1024.5, 1.0));

@@ -31,7 +31,8 @@ class LOCKSTEP_EXPORT TensorView {
   [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
   [[nodiscard]] std::int64_t num_elements() const noexcept { return shape_.num_elements(); }
 
-  /// True for a view that was never set. A view of no memory is not null: it is empty, or wrong.
+  /// True for a view that was never set, or of a tensor that was never given a shape. A view of no
+  /// memory is not null: it is empty, or wrong.
   [[nodiscard]] bool is_null() const noexcept { return !is_set_; }
 
   /// Throws ArgumentError unless the shape is valid and the memory behind it suffices.

@@ -101,6 +101,15 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   /// order of their calls, each once.
   void apply_updates() noexcept override;
 
+  /// Pools the moving statistics of the groups that the replicas consist of, as if one group had
+  /// seen all elements: every group counts by the number of elements in its statistics, and what
+  /// their means differ by adds to the variance. Ranks that normalize alone are groups of one.
+  /// Afterwards the moving statistics are equal on all ranks; each group goes on from them, and
+  /// later merges count no element twice. Nothing to do where one group holds all replicas, and
+  /// for channels that none has seen. When one rank fails or the merged statistics overflow, all
+  /// throw the same error and nothing has changed. Three MPI_Allreduce. Collective.
+  void merge_statistics() override;
+
   /// Takes part in the forward or backward that is due with an error instead of a batch: for a
   /// rank of a user's own loop that cannot make the call. All ranks throw that error, those in
   /// forward or backward likewise; this rank alone when the layer is frozen and merges nothing.

@@ -15,6 +15,7 @@
 #include "lockstep/base/tensor.hpp"
 #include "lockstep/kernels/activation_function.hpp"
 #include "lockstep/layers/axes.hpp"
+#include "lockstep/layers/scope_options.hpp"
 #include "lockstep/parallel/synchronization_group.hpp"
 #include "lockstep/params/constraint.hpp"
 #include "lockstep/params/initializer.hpp"
@@ -134,6 +135,7 @@ struct BatchNormalizationOptions {
   std::optional<DType> dtype = std::nullopt;  ///< of inputs and outputs
   std::string name = {};
   std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
+  ScopeOptions scope = {};
 };
 
 }  // namespace lockstep

@@ -12,7 +12,10 @@
 #include "lockstep/base/tensor.hpp"
 #include "lockstep/layers/data_format.hpp"
 #include "lockstep/layers/layer.hpp"
+#include "lockstep/params/constraint.hpp"
+#include "lockstep/layers/scope_options.hpp"
 #include "lockstep/params/initializer.hpp"
+#include "lockstep/params/regularizer.hpp"
 
 namespace lockstep {
 
@@ -26,10 +29,15 @@ struct Conv2DOptions {
   bool use_bias = true;
   Initializer kernel_initializer = glorot_uniform();
   Initializer bias_initializer = Zeros{};
+  Regularizer kernel_regularizer = {};
+  Regularizer bias_regularizer = {};
+  Constraint kernel_constraint = {};
+  Constraint bias_constraint = {};
   bool trainable = true;
   std::optional<DType> dtype = std::nullopt;  ///< of inputs and outputs
   std::string name = {};
   std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
+  ScopeOptions scope = {};
 };
 
 /// output = sum over the window of input * kernel, plus bias. The kernel is not flipped: what

@@ -11,7 +11,10 @@
 #include "lockstep/base/export.hpp"
 #include "lockstep/kernels/activation_function.hpp"
 #include "lockstep/layers/layer.hpp"
+#include "lockstep/params/constraint.hpp"
+#include "lockstep/layers/scope_options.hpp"
 #include "lockstep/params/initializer.hpp"
+#include "lockstep/params/regularizer.hpp"
 
 namespace lockstep {
 
@@ -23,10 +26,15 @@ struct DenseOptions {
   bool use_bias = true;
   Initializer kernel_initializer = glorot_uniform();
   Initializer bias_initializer = Zeros{};
+  Regularizer kernel_regularizer = {};
+  Regularizer bias_regularizer = {};
+  Constraint kernel_constraint = {};
+  Constraint bias_constraint = {};
   bool trainable = true;
   std::optional<DType> dtype = std::nullopt;  ///< of inputs and outputs
   std::string name = {};
   std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
+  ScopeOptions scope = {};
 };
 
 /// output = activation(input kernel + bias), a product over the last axis: [samples, ..., inputs]

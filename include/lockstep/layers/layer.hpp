@@ -8,18 +8,23 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lockstep/base/export.hpp"
 #include "lockstep/base/tensor_view.hpp"
 #include "lockstep/comm/communicator.hpp"
+#include "lockstep/layers/scope_options.hpp"
 #include "lockstep/parallel/strategy.hpp"
 #include "lockstep/params/initializer.hpp"
+#include "lockstep/params/update_source.hpp"
 #include "lockstep/params/variable.hpp"
 
 namespace lockstep {
 
 class Schedule;
+class VariableRegistry;
+struct CollectedOutput;
 
 enum class Mode : std::uint8_t { training, inference };
 
@@ -58,23 +63,28 @@ struct Call {
   TensorView residual = {};
 };
 
-/// What happens to the gradients of variables that are there already. Accumulating over passes whose
-/// GradientScope differs is a StateError before anything changes, unless what is there is zero.
+/// What happens to the gradients of variables that are there already. Accumulating over passes
+/// whose GradientScope differs is a StateError before anything changes, unless what is there is
+/// zero.
 enum class Gradients : std::uint8_t { overwrite, accumulate };
 
 /// How a layer is named, stored and trained; every layer's options hold these.
 struct LayerTraits {
   std::string type;                  ///< "Dense"
-  std::string name;                  ///< empty: a default name, made unique within a model
+  std::string name;                  ///< empty: a default name, made unique in store and model
   std::optional<Shape> input_shape;  ///< of one sample, for the first layer of a model
   /// Of inputs and outputs; empty: the model's, float32 outside of one. Variables are float32 where
   /// this is float16 or bfloat16.
   std::optional<DType> dtype;
   bool trainable = true;
+  ScopeOptions scope = {};
 };
 
 /// A function of a batch with a backward pass and possibly variables. Axis 0 of its input runs over
 /// samples; the number of samples may differ from call to call and from rank to rank.
+///
+/// A layer is named, and keeps its variables, in the VariableScope and the VariableStore that are
+/// open on its thread when it is made.
 class LOCKSTEP_EXPORT Layer {
  public:
   explicit Layer(LayerTraits traits);
@@ -82,18 +92,25 @@ class LOCKSTEP_EXPORT Layer {
   Layer(Layer&&) noexcept;
   Layer& operator=(Layer&&) noexcept;
 
+  /// With the scopes that it is in: "block1/dense".
   [[nodiscard]] const std::string& name() const noexcept { return traits_.name; }
   [[nodiscard]] const std::string& type() const noexcept { return traits_.type; }
   /// True when no name was given, so that a container may choose one.
   [[nodiscard]] bool has_default_name() const noexcept { return has_default_name_; }
+  /// What the names of its variables begin with: its own name, unless a container gave it another
+  /// one because two layers of a store share theirs.
+  [[nodiscard]] const std::string& variable_scope() const noexcept { return variable_scope_; }
+  /// True when it shares the variables of a layer that was built before.
+  [[nodiscard]] bool reuses_variables() const noexcept { return reuses_variables_; }
   [[nodiscard]] DType dtype() const noexcept { return traits_.dtype.value_or(DType::float32); }
   [[nodiscard]] const std::optional<Shape>& input_shape() const noexcept {
     return traits_.input_shape;
   }
   [[nodiscard]] bool is_trainable() const noexcept { return traits_.trainable; }
 
-  /// Freezes the layer or ends that. Throws MismatchError when the ranks do not say the same, once
-  /// the layer is built. Collective once the layer is built.
+  /// Freezes the layer or ends that; layers that share its variables share that too. Throws
+  /// MismatchError when the ranks do not say the same, once the layer is built. Collective once the
+  /// layer is built.
   void set_trainable(bool is_trainable);
 
   /// The mode of calls that name none; inference at first. Throws MismatchError when the ranks do
@@ -139,6 +156,13 @@ class LOCKSTEP_EXPORT Layer {
   /// replicas when every rank does it.
   virtual void apply_updates() noexcept;
 
+  /// What these are collected in, for making them in one order with those of other layers; null for
+  /// a layer that collects nothing.
+  [[nodiscard]] UpdateSource* update_source() const noexcept { return update_source_.get(); }
+  /// Makes moving statistics that groups of ranks have learned apart those of all ranks, for
+  /// inference that is the same everywhere; see BatchNormalization. Collective.
+  virtual void merge_statistics();
+
   /// Adds the merges that a training step makes in this layer, in their order.
   virtual void add_appointments(Pass pass, Schedule& schedule);
 
@@ -149,7 +173,8 @@ class LOCKSTEP_EXPORT Layer {
   /// Throws ArgumentError listing those there are.
   [[nodiscard]] Variable& variable(std::string_view name);
 
-  /// For containers: gives the layer its name in the model; before create() only.
+  /// For containers: gives the layer its name in the model; before create() only. In a store its
+  /// variables stay where they are.
   void rename(std::string name);
 
  protected:
@@ -162,10 +187,21 @@ class LOCKSTEP_EXPORT Layer {
   /// differ in the number of samples only.
   [[nodiscard]] virtual bool accepts(const Shape& input_shape) const;
 
+  /// A variable of the layer, with an initial value; or the one that it shares, which keeps the
+  /// value that it has. Throws ArgumentError when that is missing or another, and when a variable
+  /// of this name is there and not to be shared.
   Variable& add_variable(std::string_view name, Tensor value, VariableRole role);
   /// With a value of parameter_dtype_of(dtype()) that the initializer fills.
   Variable& add_variable(std::string_view name, const Shape& shape, const Initializer& initializer,
                          VariableRole role);
+
+  /// For do_create(): where calls collect updates for later.
+  void set_update_source(std::shared_ptr<UpdateSource> source) noexcept {
+    update_source_ = std::move(source);
+  }
+
+  /// For the end of forward(): shows the output in the layer's collections.
+  void note_output(const TensorView& output) noexcept;
 
   /// Throws unless the layer was created and both views fit it: StateError, ArgumentError.
   void check_call(const TensorView& input, const MutableTensorView& output) const;
@@ -177,6 +213,9 @@ class LOCKSTEP_EXPORT Layer {
   /// Throws MismatchError when the layer is built and ranks set different values. Collective then.
   void agree_on(std::string_view setting, std::string value) const;
 
+  /// All ranks that hold replicas, for agreements; once the layer is built.
+  [[nodiscard]] const Communicator& control() const noexcept { return *control_; }
+
   [[nodiscard]] Mode mode_of(const Call& call) const noexcept { return call.mode.value_or(mode_); }
 
   /// The given initializer may use this seed.
@@ -185,14 +224,25 @@ class LOCKSTEP_EXPORT Layer {
   [[nodiscard]] const Shape& created_for() const noexcept { return *created_for_; }
 
  private:
+  void make_variables(const Shape& input_shape, DType default_dtype, std::uint64_t seed);
+  void check_scope() const;
+  void check_collections() const;
+  void enter_collections();
+  Variable& share_variable(std::string full_name, const Shape& shape, DType variable_dtype,
+                           VariableRole role);
   void apply_trainable();
 
   LayerTraits traits_;
   bool has_default_name_;
+  bool reuses_variables_ = false;
+  std::string variable_scope_;
+  std::shared_ptr<VariableRegistry> registry_;  // null outside of a store
   Mode mode_ = Mode::inference;
-  std::vector<std::unique_ptr<Variable>> variables_;
-  std::shared_ptr<const Communicator> control_;  // null until built
-  std::unique_ptr<const Shape> created_for_;     // null until created, and after a move
+  std::vector<std::shared_ptr<Variable>> variables_;
+  std::shared_ptr<UpdateSource> update_source_;
+  std::shared_ptr<CollectedOutput> collected_output_;  // null without collections
+  std::shared_ptr<const Communicator> control_;        // null until built
+  std::unique_ptr<const Shape> created_for_;           // null until created, and after a move
   std::uint64_t seed_ = 0;
 };
 

@@ -21,6 +21,8 @@
 
 namespace lockstep {
 
+class SharedGradients;
+
 struct SequentialOptions {
   DType dtype = DType::float32;  ///< of layers that are told none
   std::uint64_t seed = 0;        ///< of initializers without a seed of their own
@@ -37,7 +39,8 @@ class LOCKSTEP_EXPORT Sequential {
   Sequential(Sequential&&) noexcept;
   Sequential& operator=(Sequential&&) noexcept;
 
-  /// Puts a layer on top. One without a name gets the first free of "dense", "dense_1", ... Throws
+  /// Puts a layer on top. One without a name gets the first free of "dense", "dense_1", ..., one
+  /// that reuses the variables of another that of "dense_reuse", "dense_reuse_1", ... Throws
   /// StateError once there are variables.
   Sequential& add(std::unique_ptr<Layer> layer);
   template <std::derived_from<Layer> L>
@@ -65,9 +68,10 @@ class LOCKSTEP_EXPORT Sequential {
   /// Throws ArgumentError listing the names there are.
   [[nodiscard]] Layer& layer(std::string_view name);
 
-  /// The variables of all layers in order. Before build() they are made if the first layer has an
-  /// input_shape; otherwise, or when the layers do not fit each other, this throws StateError or
-  /// ArgumentError. variable(), summary() and inference do the same.
+  /// The variables of all layers in order; those that layers share are there once. Before build()
+  /// they are made if the first layer has an input_shape; otherwise, or when the layers do not fit
+  /// each other, this throws StateError or ArgumentError. variable(), summary() and inference do
+  /// the same.
   [[nodiscard]] std::vector<Variable*> variables();
   /// By full name, "dense/kernel". Throws ArgumentError listing the names there are.
   [[nodiscard]] Variable& variable(std::string_view full_name);
@@ -87,8 +91,9 @@ class LOCKSTEP_EXPORT Sequential {
   const Tensor& forward(const TensorView& input, const Call& call);
 
   /// Gradients of all parameters for the last forward() in training mode, from the gradient of its
-  /// output; that of the input goes to `input_gradient` unless that is a null view. Errors as in
-  /// forward(), StateError when nothing is recorded. Collective.
+  /// output; those of a parameter that layers share are summed. That of the input goes to
+  /// `input_gradient` unless that is a null view. Errors as in forward(), StateError when nothing
+  /// is recorded. Collective.
   void backward(const TensorView& output_gradient, Gradients gradients = Gradients::overwrite,
                 const MutableTensorView& input_gradient = {});
 
@@ -101,7 +106,8 @@ class LOCKSTEP_EXPORT Sequential {
   /// Commit::by_caller.
   void commit() noexcept;
 
-  /// Makes the updates that layers have deferred. Local; to be done on every rank.
+  /// Makes the updates that layers have deferred, in the order of the calls. Local; to be done on
+  /// every rank.
   void apply_updates() noexcept;
 
   /// Adds the merges that a training step makes in the layers, in the order in which they come.
@@ -131,7 +137,8 @@ class LOCKSTEP_EXPORT Sequential {
   std::shared_ptr<const Communicator> control_;  // null until built
   struct Schedules;
   std::unique_ptr<Schedules> schedules_;
-  std::int64_t step_ = -1;  // of the recorded call
+  std::unique_ptr<SharedGradients> shared_gradients_;  // set with is_created_
+  std::int64_t step_ = -1;                             // of the recorded call
   bool has_record_ = false;
   std::array<Tensor, 2> inference_;  // activations, in turns
   std::array<Tensor, 2> gradients_;  // of activations, in turns

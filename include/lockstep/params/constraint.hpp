@@ -13,10 +13,11 @@
 
 namespace lockstep {
 
-// Norms are taken along `axes`, for every position along the others, as in Keras; a scaled value is
-// divided by 1e-7 + norm.
+// Norms are roots of sums of squares along `axes`, for every position along the other axes;
+// negative axes count from the end. As in Keras a norm is brought to a desired one by the factor
+// desired / (1e-7 + norm), which misses it by a little and spares a zero.
 
-/// Values of a norm above `max_value` are scaled down to it.
+/// Norms above `max_value` are scaled down to it.
 struct MaxNorm {
   double max_value = 2.0;
   std::vector<int> axes = {0};
@@ -27,7 +28,7 @@ struct MaxNorm {
 struct NonNeg {
   friend bool operator==(const NonNeg&, const NonNeg&) = default;
 };
-/// Values are scaled to norm 1.
+/// Norms become 1.
 struct UnitNorm {
   std::vector<int> axes = {0};
 
@@ -42,25 +43,26 @@ struct MinMaxNorm {
 
   friend bool operator==(const MinMaxNorm&, const MinMaxNorm&) = default;
 };
-/// A projection of the user's own; the same function on all ranks.
+/// A projection of the user's own. Equal values must give equal results on all ranks.
 struct ConstraintFunction {
-  std::string name;
-  std::function<void(std::span<double> values, const Shape& shape)> project;
+  std::string name = {};  ///< not empty; ranks compare it
+  std::function<void(std::span<double> values, const Shape& shape)> project = {};
 };
 
 /// What follows every optimizer step; nothing by default.
 using Constraint =
     std::variant<std::monostate, MaxNorm, NonNeg, UnitNorm, MinMaxNorm, ConstraintFunction>;
 
-/// Throws ArgumentError for impossible limits or rates, for axes that `shape` does not have and
-/// for missing functions.
+/// Throws ArgumentError for impossible limits or rates, for axes that are none, double or not those
+/// of `shape`, and for functions that are missing or have no name.
 LOCKSTEP_EXPORT void validate(const Constraint& constraint, const Shape& shape);
 
-/// Projects row-major `values` of `shape`.
+/// Projects row-major `values` of `shape`. Throws ArgumentError when constraint, shape and values
+/// do not fit each other, and what a function of the user's throws.
 LOCKSTEP_EXPORT void project(const Constraint& constraint, const Shape& shape,
                              std::span<double> values);
 
-/// The constraint in words, "max_norm(2, axes 0)"; "none".
+/// The constraint in words: "max_norm(2, axes 0)", "function(name)", "none".
 [[nodiscard]] LOCKSTEP_EXPORT std::string to_string(const Constraint& constraint);
 
 }  // namespace lockstep

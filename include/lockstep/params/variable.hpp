@@ -3,10 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "lockstep/base/export.hpp"
 #include "lockstep/base/tensor.hpp"
+#include "lockstep/params/constraint.hpp"
+#include "lockstep/params/regularizer.hpp"
 
 namespace lockstep {
 
@@ -56,13 +60,47 @@ class LOCKSTEP_EXPORT Variable {
     is_trainable_ = is_trainable && role_ == VariableRole::parameter;
   }
 
+  /// What the value adds to the loss, and what projects it after an optimizer step; none at first.
+  [[nodiscard]] const Regularizer& regularizer() const noexcept { return regularizer_; }
+  [[nodiscard]] const Constraint& constraint() const noexcept { return constraint_; }
+  /// Throw ArgumentError for regularizers and constraints that are impossible here, and for
+  /// variables that are not floating parameters; nothing has changed then. Replicas stay replicas
+  /// only when every rank sets the same.
+  void set_regularizer(Regularizer regularizer);
+  void set_constraint(Constraint constraint);
+
  private:
+  friend LOCKSTEP_EXPORT double regularization_loss(Variable& variable);
+  friend LOCKSTEP_EXPORT void add_regularization_gradient(Variable& variable, double scale);
+  friend LOCKSTEP_EXPORT void apply_constraint(Variable& variable);
+
+  void require_floating_parameter(const char* for_what) const;
+  [[nodiscard]] std::span<double> value_in_scratch() noexcept;
+
   std::string name_;
   Tensor value_;
   Tensor gradient_;
   VariableRole role_;
   GradientScope gradient_scope_ = GradientScope::local;
   bool is_trainable_;
+  Regularizer regularizer_;
+  Constraint constraint_;
+  std::vector<double> scratch_;  // value and gradient in double, as far as they are needed
 };
+
+/// The penalty of the variable's regularizer, 0 without one, whether it is frozen or not. Like the
+/// other two it allocates nothing, is equal on replicas, and throws only what a function of the
+/// user's throws.
+[[nodiscard]] LOCKSTEP_EXPORT double regularization_loss(Variable& variable);
+/// The sum of the penalties.
+[[nodiscard]] LOCKSTEP_EXPORT double regularization_loss(std::span<Variable* const> variables);
+
+/// grad() += scale * d penalty / d value. Nothing without a regularizer and for a frozen variable.
+/// With an error the gradient stays as it was.
+LOCKSTEP_EXPORT void add_regularization_gradient(Variable& variable, double scale = 1.0);
+
+/// Projects the value. Nothing without a constraint and for a frozen variable. With an error the
+/// value stays as it was.
+LOCKSTEP_EXPORT void apply_constraint(Variable& variable);
 
 }  // namespace lockstep

@@ -12,7 +12,7 @@ namespace lockstep {
 /// Loss and metrics over a set of samples on all ranks; equal on all ranks.
 struct Scores {
   std::int64_t num_samples = 0;
-  double loss = 0.0;            ///< mean over the samples
+  double loss = 0.0;            ///< mean over the samples, plus the penalties of regularizers
   std::vector<double> metrics;  ///< in the order of the trainer's metrics
 };
 

@@ -48,6 +48,12 @@ struct FitOptions {
 /// Runs training steps: forward, loss, backward, one message with the gradients, update. When any
 /// rank fails in a step all ranks throw the same error, and model and optimizer are those of the
 /// step before.
+///
+/// What regularizers add to the loss and to the averaged gradients is added once, whatever the
+/// number of ranks and samples; constraints follow the optimizer's update. Frozen parameters keep
+/// their penalty in the loss, without a gradient and a projection. With a RegularizerFunction or a
+/// ConstraintFunction, which may throw, a step makes one more message: only when no rank failed
+/// does its update stay.
 class LOCKSTEP_EXPORT Trainer {
  public:
   /// `model` must outlive the trainer. Local; the first step or fit is collective.
