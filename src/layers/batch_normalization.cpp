@@ -10,6 +10,7 @@
 #include "comm/agreement.hpp"
 #include "comm/schedule.hpp"
 #include "layers/batch_normalization_parts.hpp"
+#include "layers/deliver.hpp"
 #include "layers/merged_statistics.hpp"
 #include "stats/column_layout.hpp"
 
@@ -66,7 +67,7 @@ std::span<const double> BatchNormalizationTape::batch_count() const noexcept {
 
 BatchNormalization::BatchNormalization(BatchNormalizationOptions options)
     : Layer({"BatchNormalization", options.name, options.input_shape, options.dtype,
-             options.trainable}),
+             options.trainable, options.scope}),
       options_(std::move(options)) {}
 
 BatchNormalization::~BatchNormalization() = default;
@@ -93,14 +94,25 @@ void BatchNormalization::do_create(const Shape& input_shape) {
   const auto add = [&](const char* name, const Initializer& initializer, VariableRole role) {
     return &add_variable(name, shape, initializer, role);
   };
+  const auto add_parameter = [&](const char* name, const Initializer& initializer,
+                                 const Regularizer& regularizer, const Constraint& constraint) {
+    Variable* const parameter = add(name, initializer, VariableRole::parameter);
+    penalize(*parameter, regularizer, constraint);
+    return parameter;
+  };
   if (options_.scale)
-    parts->gamma = add("gamma", options_.gamma_initializer, VariableRole::parameter);
+    parts->gamma = add_parameter("gamma", options_.gamma_initializer, options_.gamma_regularizer,
+                                 options_.gamma_constraint);
   if (options_.center)
-    parts->beta = add("beta", options_.beta_initializer, VariableRole::parameter);
+    parts->beta = add_parameter("beta", options_.beta_initializer, options_.beta_regularizer,
+                                options_.beta_constraint);
   parts->resize();
-  if (options_.track_moving_statistics) parts->moving.emplace(options_, create_moving(shape));
+  if (options_.track_moving_statistics)
+    parts->moving = std::make_shared<MovingStatistics>(options_, create_moving(shape));
   parts->shift = add("shift", Zeros{}, VariableRole::state);
-  if (parts->moving) parts->shift->assign(parts->moving->variables().mean->value());
+  if (parts->moving != nullptr && !reuses_variables())
+    parts->shift->assign(parts->moving->variables().mean->value());
+  if (options_.updates == Updates::deferred) set_update_source(parts->moving);
   parts->is_fused = runs_fused(options_, input_shape);
   parts_ = std::move(parts);
 }
@@ -132,6 +144,8 @@ MovingVariables BatchNormalization::create_moving(const Shape& shape) {
     moving.stddev = add("moving_stddev", Zeros{});
     moving.renorm_mean = add("renorm_mean", Zeros{});
     moving.renorm_stddev = add("renorm_stddev", Zeros{});
+  }
+  if (options_.renorm && !reuses_variables()) {
     moving.renorm_mean->assign(moving.mean->value());
     write_from_double(values, moving.stddev->value());
     write_from_double(values, moving.renorm_stddev->value());
@@ -145,12 +159,16 @@ void BatchNormalization::do_connect(const Communicator& replicas) {
   const Communicator alone;
   const Communicator group =
       options_.synchronized ? group_of(options_.synchronization_group, replicas) : Communicator();
-  if (!group.is_solo() && parts_->axes.front() == 0)
-    throw ArgumentError(fmt::format(
-        "layer '{}': the batch axis cannot be the channel axis when synchronized over {} ranks",
-        name(), group.size()));
-  parts_->group_is_all = group.size() == replicas.size();
   const std::string who = fmt::format("layer '{}'", name());
+  // Groups differ in size, and a rank that is alone must hear of the refusal in another group.
+  if (options_.synchronized && parts_->axes.front() == 0)
+    agree(replicas, {who, "build"}, {}, attempt([&] {
+            if (!group.is_solo())
+              throw ArgumentError(fmt::format(
+                  "the batch axis cannot be the channel axis when synchronized over {} ranks",
+                  group.size()));
+          }));
+  parts_->group_is_all = group.size() == replicas.size();
   const std::size_t length = sums_length(parts_->num_channels);
   const std::size_t gradient_length =
       gradient_sums_length(parts_->num_channels, options_.adjustment != nullptr);
@@ -185,6 +203,7 @@ void BatchNormalization::forward(const TensorView& input, const MutableTensorVie
   record.link();
   record.write_output(output);
   record.has_call = true;
+  note_output(output);
   if (call.commit == Commit::at_once) commit(call.tape == nullptr ? parts_->tape : *call.tape);
 }
 
@@ -212,7 +231,7 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
     if (is_far_anywhere(record->moments)) recenter(*record, exchange);
     record->take_batch_from_moments();
   }
-  record->take_update();
+  record->take_lesson();
   if (const auto unusable = record->unusable_batch(parts_->shift->dtype()))
     exchange.raise(unusable);
   normalize_by(record->moments, record->epsilon(), record->normalization);
@@ -263,11 +282,15 @@ void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
   Record* record = recorded(tape);
   const bool is_merged = record == nullptr ? parts.backward_merges : record->is_training;
   Exchange& exchange = parts.exchange(Pass::backward, is_merged);
+  const bool is_global = is_merged && parts.group_is_all && !exchange.group().is_solo();
+  const GradientScope scope = is_global ? GradientScope::global : GradientScope::local;
   const bool is_adjusted = options_.adjustment != nullptr;
   const GradientSumsView merged = gradient_sums_in(exchange.payload(), is_adjusted);
   GradientSumsView columns{};
   const auto failure = attempt([&] {
     check_backward(record, output_gradient, input_gradient, residual_gradient);
+    for (const Variable* parameter : {parts.gamma, parts.beta})
+      if (parameter != nullptr) require_same_scope(*parameter, gradients, scope);
     parts.prepare_backward(*record);
     columns = gradient_sums_in(parts.column_sums, is_adjusted);
     record->add_gradient_sums(output_gradient, columns);
@@ -280,11 +303,8 @@ void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
   // Ghost batches are this rank's alone, so their own sums belong to their moments.
   parts.differentiate(*record, record->has_ghosts ? columns : merged);
   record->write_gradients(output_gradient, parts.input_gradient, input_gradient, residual_gradient);
-  if (is_merged && parts.group_is_all && !exchange.group().is_solo())
-    parts.deliver(*record, merged, gradients, GradientScope::global);
-  else
-    parts.deliver(*record, gradient_sums_in(parts.local_sums, is_adjusted), gradients,
-                  GradientScope::local);
+  parts.deliver(*record, is_global ? merged : gradient_sums_in(parts.local_sums, is_adjusted),
+                gradients, scope);
 }
 
 void BatchNormalization::check_backward(Record* record, const TensorView& output_gradient,
@@ -308,13 +328,7 @@ void BatchNormalization::commit(Tape& tape) noexcept {
   if (options_.updates == Updates::immediate)
     parts_->moving->apply(record->update.front());
   else
-    parts_->deferred.splice(parts_->deferred.end(), record->update);
-}
-
-void BatchNormalization::apply_updates() noexcept {
-  if (parts_ == nullptr) return;
-  for (const MovingUpdate& update : parts_->deferred) parts_->moving->apply(update);
-  parts_->spare.splice(parts_->spare.end(), parts_->deferred);
+    parts_->moving->defer(record->update);
 }
 
 void BatchNormalization::merge_statistics() {
@@ -412,7 +426,7 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   record.resize(parts_->num_channels);
   record.adjustment.reset(parts_->num_channels);
   if (record.is_training && options_.adjustment != nullptr) adjust(record);
-  parts_->provide_update(record);
+  if (record.learns) parts_->moving->provide(record.update);
   return record;
 }
 

@@ -7,6 +7,7 @@
 
 #include "layers/batch_normalization_parts.hpp"
 #include "lockstep/base/error.hpp"
+#include "lockstep/params/variable_store.hpp"
 #include "stats/column_layout.hpp"
 
 namespace lockstep {
@@ -62,8 +63,12 @@ void validate_renorm(const BatchNormalizationOptions& options) {
   if (options.fused_rules != FusedRules::contrib) return;
   refuse_if(options.zero_debias_moving_mean,
             "contrib: renorm cannot be combined with zero_debias_moving_mean");
-  refuse_if(options.updates == Updates::immediate,
-            "contrib: renorm needs updates in the default update collection, not immediate ones");
+  const CollectionNames& collections = options.scope.updates_collections;
+  const bool is_default =
+      collections.empty() || collections == CollectionNames{update_ops_collection};
+  refuse_if(options.updates == Updates::immediate || !is_default,
+            "contrib: renorm needs updates in the default update collection, not immediate ones or "
+            "those of other collections");
 }
 
 void validate_ghosts(const BatchNormalizationOptions& options, const std::vector<int>& axes) {

@@ -100,12 +100,4 @@ void BatchNormalization::Parts::move_shift(const Record& record) noexcept {
   write_from_double(values, shift->value());
 }
 
-void BatchNormalization::Parts::provide_update(Record& record) {
-  if (record.update.empty()) {
-    if (spare.empty()) spare.emplace_back();
-    record.update.splice(record.update.begin(), spare, spare.begin());
-  }
-  record.update.front().resize(num_channels);
-}
-
 }  // namespace lockstep

@@ -17,12 +17,10 @@ struct BatchNormalization::Parts {
   bool backward_merges = true;                 ///< as the last training call of forward did
   std::vector<int> axes;                       ///< of the channels, from the front, ascending
   std::size_t num_channels = 0;
-  Variable* gamma = nullptr;               ///< null without scale
-  Variable* beta = nullptr;                ///< null without center
-  Variable* shift = nullptr;               ///< K: about it the next sums are taken
-  std::optional<MovingStatistics> moving;  ///< empty where none are tracked
-  MovingUpdates deferred;                  ///< collected until apply_updates()
-  MovingUpdates spare;                     ///< memory for further updates
+  Variable* gamma = nullptr;                 ///< null without scale
+  Variable* beta = nullptr;                  ///< null without center
+  Variable* shift = nullptr;                 ///< K: about it the next sums are taken
+  std::shared_ptr<MovingStatistics> moving;  ///< null where none are tracked
 
   bool is_fused = false;             ///< without weights
   bool group_is_all = true;          ///< the layer's group holds all replicas
@@ -60,8 +58,6 @@ struct BatchNormalization::Parts {
   /// The gradients of gamma and beta from sums per channel.
   void deliver(const BatchNormalizationTape::Record& record, const GradientSumsView& sums,
                Gradients gradients, GradientScope scope) noexcept;
-  /// Makes sure that the record can take an update.
-  void provide_update(BatchNormalizationTape::Record& record);
 };
 
 /// Throws ArgumentError when options cannot be used, alone or for this input.

@@ -30,6 +30,7 @@ void Record::resize(std::size_t num_channels) {
   count.resize(num_channels);
   mean.resize(num_channels);
   variance.resize(num_channels);
+  stored_variance.resize(num_channels);
   r.assign(num_channels, 1.0);
   d.assign(num_channels, 0.0);
   gamma.assign(num_channels, 1.0);
@@ -131,24 +132,25 @@ void Record::take_batch_from_ghosts(const SumsView& averages) noexcept {
       moments.offset[column] = moments.variance[column] = std::numeric_limits<double>::quiet_NaN();
 }
 
-void Record::take_update() {
+void Record::take_lesson() {
+  stored_variance = variance;
+  if (options->moving_variance == MovingVariance::unbiased || is_fused)
+    for (std::size_t c = 0; c < count.size(); ++c)
+      stored_variance[c] *= count[c] / std::max(count[c] - 1.0, 1.0);
+  has_pending_shift = is_training;
+  has_pending_update = learns;
+  if (!learns) return;
   MovingUpdate& pending = update.front();
   pending.count = count;
   pending.mean = mean;
-  pending.variance = variance;
-  if (options->moving_variance == MovingVariance::unbiased || is_fused)
-    for (std::size_t c = 0; c < count.size(); ++c)
-      pending.variance[c] *= count[c] / std::max(count[c] - 1.0, 1.0);
-  has_pending_shift = is_training;
-  has_pending_update = learns;
+  pending.variance = stored_variance;
 }
 
 std::optional<Failure> Record::unusable_batch(DType variable_dtype) const {
-  const std::vector<double>& stored = update.front().variance;
   for (std::size_t c = 0; c < count.size(); ++c) {
     const auto channel = static_cast<std::int64_t>(c);
     if (options->nonfinite == Nonfinite::error &&
-        !std::isfinite(rounded_to(variable_dtype, stored[c])))
+        !std::isfinite(rounded_to(variable_dtype, stored_variance[c])))
       return Failure{ErrorCode::non_finite,
                      fmt::format("the variance of the input overflows {}", name_of(variable_dtype)),
                      channel};

@@ -42,6 +42,7 @@ struct BatchNormalizationTape::Record {
 
   MovingUpdates update;                       ///< one, or none where it was handed on
   std::vector<double> count, mean, variance;  ///< of the batch
+  std::vector<double> stored_variance;        ///< as it is to be averaged
   Moments moments;
   ChannelAffine normalization;      ///< x to xhat
   std::vector<double> r, d;         ///< of batch renormalization; 1 and 0 without
@@ -68,7 +69,7 @@ struct BatchNormalizationTape::Record {
   void take_batch_from_ghosts(const SumsView& averages) noexcept;
 
   /// What the call learned, for the moving statistics.
-  void take_update();
+  void take_lesson();
   /// The failure of all ranks when `variable_dtype` cannot hold the batch's variance, or a channel
   /// has one element under `strict`.
   [[nodiscard]] std::optional<Failure> unusable_batch(DType variable_dtype) const;
@@ -95,8 +96,8 @@ struct BatchNormalizationTape::Record {
   [[nodiscard]] AffineView view_of(const ChannelAffine& affine) const noexcept;
 };
 
-/// The midpoints of `range`, rounded to the type of variables, replace the centers of columns that are
-/// far and whose range is finite.
+/// The midpoints of `range`, rounded to the type of variables, replace the centers of columns that
+/// are far and whose range is finite.
 void recenter(const Moments& moments, std::span<const double> range, DType dtype,
               std::span<double> center) noexcept;
 

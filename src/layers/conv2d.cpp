@@ -95,13 +95,11 @@ void Conv2D::do_create(const Shape& input_shape) {
                            options_.filters};
   Variable& kernel =
       add_variable("kernel", kernel_shape, options_.kernel_initializer, VariableRole::parameter);
-  kernel.set_regularizer(options_.kernel_regularizer);
-  kernel.set_constraint(options_.kernel_constraint);
+  penalize(kernel, options_.kernel_regularizer, options_.kernel_constraint);
   if (options_.use_bias) {
     bias_ = &add_variable("bias", {options_.filters}, options_.bias_initializer,
                           VariableRole::parameter);
-    bias_->set_regularizer(options_.bias_regularizer);
-    bias_->set_constraint(options_.bias_constraint);
+    penalize(*bias_, options_.bias_regularizer, options_.bias_constraint);
   }
   kernel_ = &kernel;
 }

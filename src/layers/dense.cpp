@@ -78,13 +78,11 @@ void Dense::do_create(const Shape& input_shape) {
   const std::int64_t inputs = input_shape[input_shape.rank() - 1];
   kernel_ = &add_variable("kernel", {inputs, units}, options_.kernel_initializer,
                           VariableRole::parameter);
-  kernel_->set_regularizer(options_.kernel_regularizer);
-  kernel_->set_constraint(options_.kernel_constraint);
+  penalize(*kernel_, options_.kernel_regularizer, options_.kernel_constraint);
   bias_ = nullptr;
   if (!options_.use_bias) return;
   bias_ = &add_variable("bias", {units}, options_.bias_initializer, VariableRole::parameter);
-  bias_->set_regularizer(options_.bias_regularizer);
-  bias_->set_constraint(options_.bias_constraint);
+  penalize(*bias_, options_.bias_regularizer, options_.bias_constraint);
 }
 
 void Dense::forward(const TensorView& input, const MutableTensorView& output, const Call& call) {

@@ -129,6 +129,13 @@ Variable& Layer::add_variable(std::string_view name, Tensor value, VariableRole 
   return *variables_.back();
 }
 
+void Layer::penalize(Variable& parameter, const Regularizer& regularizer,
+                     const Constraint& constraint) {
+  if (reuses_variables_) return;
+  parameter.set_regularizer(regularizer);
+  parameter.set_constraint(constraint);
+}
+
 Variable& Layer::share_variable(std::string full_name, const Shape& shape, DType variable_dtype,
                                 VariableRole role) {
   auto shared = registry_->find(full_name);

@@ -42,6 +42,30 @@ void MovingStatistics::apply(const MovingUpdate& update) noexcept {
   average(*variables_.variance, update.variance, momentum);
 }
 
+void MovingStatistics::defer(MovingUpdates& update) noexcept {
+  update.front().number = next_update_number();
+  deferred_.splice(deferred_.end(), update, update.begin());
+}
+
+std::optional<std::uint64_t> MovingStatistics::next_update() const noexcept {
+  if (deferred_.empty()) return std::nullopt;
+  return deferred_.front().number;
+}
+
+void MovingStatistics::apply_next_update() noexcept {
+  if (deferred_.empty()) return;
+  apply(deferred_.front());
+  spare_.splice(spare_.end(), deferred_, deferred_.begin());
+}
+
+void MovingStatistics::provide(MovingUpdates& update) {
+  if (update.empty()) {
+    if (spare_.empty()) spare_.emplace_back();
+    update.splice(update.begin(), spare_, spare_.begin());
+  }
+  update.front().resize(is_updated_.size());
+}
+
 void MovingStatistics::choose_channels(const MovingUpdate& update) noexcept {
   const DType dtype = variables_.variance->dtype();
   for (std::size_t c = 0; c < is_updated_.size(); ++c)

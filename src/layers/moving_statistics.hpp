@@ -2,17 +2,21 @@
 
 #pragma once
 
+#include <cstdint>
 #include <list>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "lockstep/layers/batch_normalization_options.hpp"
+#include "lockstep/params/update_source.hpp"
 #include "lockstep/params/variable.hpp"
 
 namespace lockstep {
 
 /// What one call learned, on its way to the moving statistics; all [channels].
 struct MovingUpdate {
+  std::uint64_t number = 0;      ///< its place among all updates, once it is deferred
   std::vector<double> count;     ///< elements of the batch
   std::vector<double> mean;      ///< of the batch
   std::vector<double> variance;  ///< of the batch, as it is to be averaged
@@ -36,8 +40,8 @@ struct MovingVariables {
   Variable* renorm_stddev = nullptr;  ///< likewise
 };
 
-/// Applies updates to moving statistics.
-class MovingStatistics {
+/// Applies updates to moving statistics, at once or later.
+class MovingStatistics final : public UpdateSource {
  public:
   MovingStatistics(const BatchNormalizationOptions& options, const MovingVariables& variables);
 
@@ -49,6 +53,14 @@ class MovingStatistics {
   /// is skipped unless the policy is Nonfinite::warn; one without elements is skipped.
   void apply(const MovingUpdate& update) noexcept;
 
+  /// Keeps the one update of the list for apply_next_update().
+  void defer(MovingUpdates& update) noexcept;
+  [[nodiscard]] std::optional<std::uint64_t> next_update() const noexcept override;
+  void apply_next_update() noexcept override;
+
+  /// Makes sure that the list has one update with room for all channels.
+  void provide(MovingUpdates& update);
+
  private:
   void choose_channels(const MovingUpdate& update) noexcept;
   void average(Variable& average, std::span<const double> batch, double momentum) noexcept;
@@ -57,6 +69,8 @@ class MovingStatistics {
 
   BatchNormalizationOptions options_;
   MovingVariables variables_;
+  MovingUpdates deferred_;              // in their order
+  MovingUpdates spare_;                 // memory for further updates
   std::vector<char> is_updated_;        // by this update, [channels]
   std::vector<double> values_, batch_;  // scratch, [channels]
 };

@@ -106,7 +106,7 @@ File read_file(const fs::path& root, const std::string& path) {
 std::vector<File> read_files(const fs::path& root) {
   static const std::set<std::string> extensions{".hpp", ".cpp", ".h", ".c", ".in"};
   std::vector<File> files;
-  for (const char* folder : {"include", "src", "tools", "tests/examples"}) {
+  for (const char* folder : {"include", "src", "tools", "tests/conformance", "tests/examples"}) {
     if (!fs::exists(root / folder)) continue;
     for (const auto& entry : fs::recursive_directory_iterator(root / folder))
       if (extensions.contains(entry.path().extension().string()))

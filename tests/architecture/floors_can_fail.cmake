@@ -37,6 +37,8 @@ wrong(include/lockstep/comm/wrong.hpp "#include \"comm/exchange.hpp\"" "includes
 wrong(include/lockstep/io/wrong.hpp "#include <nlohmann/json.hpp>" "includes nlohmann/json.hpp")
 wrong(include/lockstep/io/wrong.hpp "#include <boost/any.hpp>" "includes boost/any.hpp")
 wrong(tools/wrong.cpp "#include \"comm/exchange.hpp\"" "includes comm/exchange.hpp")
+wrong(tests/conformance/wrong.cpp "#include <mpi.h>" "includes mpi.h")
+wrong(tests/conformance/wrong.cpp "#include \"base/convert.hpp\"" "includes base/convert.hpp")
 wrong(tests/examples/wrong.cpp "#include \"base/log.hpp\"" "includes base/log.hpp")
 
 # The umbrella header must have every public header and no other.

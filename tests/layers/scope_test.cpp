@@ -1,41 +1,21 @@
-// Layers in scopes and stores: their names, the variables they share, the collections they are in,
-// and what is refused, on all ranks alike.
+// Layers in scopes and stores: their names, the variables they share, and what is refused, on all
+// ranks alike.
 
-#include "lockstep/layers/scope_options.hpp"
-
-#include <functional>
-#include <string>
-#include <vector>
-
-#include "lockstep/base/error.hpp"
-#include "lockstep/layers/batch_normalization.hpp"
-#include "lockstep/layers/conv2d.hpp"
-#include "lockstep/layers/dense.hpp"
 #include "lockstep/params/variable_scope.hpp"
+
+#include <memory>
+#include <string>
+
+#include "layers/scoped_layers.hpp"
+#include "lockstep/layers/batch_normalization.hpp"
 #include "lockstep/params/variable_store.hpp"
-#include "support/allocations.hpp"
-#include "support/catch.hpp"
-#include "support/errors.hpp"
 #include "support/gradients.hpp"
 #include "support/layers.hpp"
-#include "support/mpi.hpp"
 
 using namespace lockstep;
 using namespace lockstep::testing;
 
 namespace {
-
-using Names = std::vector<std::string>;
-
-Names names_of(const std::vector<Variable*>& variables) {
-  Names names;
-  for (const Variable* variable : variables) names.push_back(variable->name());
-  return names;
-}
-
-Dense dense(const std::string& name = {}, ScopeOptions scope = {}) {
-  return Dense({.units = 2, .dtype = DType::float64, .name = name, .scope = std::move(scope)});
-}
 
 // Has a statistic where a dense layer named "a" has a parameter, and reuses it.
 class Statistic final : public Layer {
@@ -59,31 +39,6 @@ class Statistic final : public Layer {
     add_variable("kernel", Tensor({3, 2}, DType::float64), VariableRole::statistic);
   }
 };
-
-const Communicator& world() {
-  static const Communicator group = Communicator::world();
-  return group;
-}
-
-// Builds for three features; all ranks must catch the same.
-Caught caught_from_build(Layer& layer, const Shape& shape = {4, 3}) {
-  const Caught caught = caught_from([&] { layer.build(shape, world()); });
-  if (caught.code) REQUIRE_ON_ALL_RANKS(world(), is_same_on_all_ranks(world(), caught));
-  return caught;
-}
-
-void require_refusal(const Caught& caught, const std::vector<std::string>& parts) {
-  INFO(caught.what);
-  REQUIRE_ON_ALL_RANKS(world(), caught.is(ErrorCode::argument));
-  for (const std::string& part : parts)
-    REQUIRE_ON_ALL_RANKS(world(), caught.what.find(part) != std::string::npos);
-}
-
-void require_built(Layer& layer, const Shape& shape = {4, 3}) {
-  const Caught caught = caught_from_build(layer, shape);
-  INFO(caught.what);
-  REQUIRE_ON_ALL_RANKS(world(), caught.what.empty() && layer.is_built());
-}
 
 }  // namespace
 
@@ -307,73 +262,4 @@ TEST_CASE("ranks that do not reuse alike are told so", "[layers]") {
   REQUIRE_ON_ALL_RANKS(world(), caught.is(ErrorCode::mismatch));
   REQUIRE_ON_ALL_RANKS(world(), caught.what.find("reuse") != std::string::npos);
   REQUIRE_ON_ALL_RANKS(world(), empty.variables().empty());
-}
-
-TEST_CASE("variables are in collections, all of a layer or by name", "[layers]") {
-  const VariableStore store;
-  const auto scope = store.scope();
-  Dense all = dense("a", {.variables_collections = CollectionNames{"weights", "mine"}});
-  Dense some = dense("b", {.variables_collections = CollectionsByVariable{
-                               {"kernel", {"weights"}}, {"bias", {"offsets", "mine"}}}});
-  require_built(all);
-  require_built(some);
-  CHECK(names_of(store.collection("weights")) == Names{"a/kernel", "a/bias", "b/kernel"});
-  CHECK(names_of(store.collection("mine")) == Names{"a/kernel", "a/bias", "b/bias"});
-  CHECK(names_of(store.collection("offsets")) == Names{"b/bias"});
-  CHECK(names_of(store.collection("trainable_variables")) ==
-        Names{"a/kernel", "a/bias", "b/kernel", "b/bias"});
-
-  Dense again = dense("a", {.reuse = true, .variables_collections = CollectionNames{"reused"}});
-  require_built(again);
-  CHECK(names_of(store.collection("reused")) == Names{"a/kernel", "a/bias"});
-  CHECK(store.variables().size() == 4);
-}
-
-TEST_CASE("collections are refused without a store and for unknown variables", "[layers]") {
-  Dense variables = dense({}, {.variables_collections = CollectionNames{"mine"}});
-  Dense outputs = dense({}, {.outputs_collections = {"mine"}});
-  for (Dense* layer : {&variables, &outputs})
-    require_refusal(caught_from_build(*layer), {"collections", "VariableStore::scope()"});
-  Dense updates = dense({}, {.updates_collections = {update_ops_collection}});
-  require_built(updates);
-
-  const VariableStore store;
-  const auto scope = store.scope();
-  Dense layer = dense("a", {.variables_collections = CollectionsByVariable{{"gamma", {"mine"}}}});
-  require_refusal(caught_from_build(layer), {"no variable 'gamma'", "kernel, bias"});
-  CHECK(store.variables().empty());
-}
-
-TEST_CASE("the last outputs of layers are in their collections", "[layers]") {
-  const VariableStore store;
-  const auto scope = store.scope();
-  Dense first = dense("a", {.outputs_collections = {"outputs", "first"}});
-  Conv2D second({.filters = 2,
-                 .dtype = DType::float64,
-                 .name = "b",
-                 .scope = {.outputs_collections = {"outputs"}}});
-  require_built(first);
-  require_built(second, {4, 2, 2, 1});
-  CHECK(store.outputs("outputs").empty());
-
-  const Tensor x = random_tensor({4, 3}, 3), images = random_tensor({2, 2, 2, 1}, 4);
-  Tensor y({4, 2}, DType::float64), more({4, 2}, DType::float64), z({2, 2, 2, 2}, DType::float64);
-  second.forward(images, z, {});
-  first.forward(x, y, {});
-  const std::int64_t before = num_allocations();
-  first.forward(x, more, {});
-  CHECK(num_allocations() == before);
-  const auto outputs = store.outputs("outputs");
-  REQUIRE(outputs.size() == 2);
-  CHECK(outputs[0].layer == "a");
-  CHECK(outputs[0].value.data() == more.data());
-  CHECK(outputs[1].layer == "b");
-  CHECK(outputs[1].value.shape() == z.shape());
-
-  {
-    const Dense moved = std::move(first);
-    REQUIRE(store.outputs("first").size() == 1);
-  }
-  CHECK(store.outputs("first").empty());
-  CHECK(store.outputs("outputs").size() == 1);
 }

@@ -97,10 +97,6 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
 
   void commit(Tape& tape) noexcept override;
 
-  /// Applies the updates of the moving statistics that Updates::deferred has collected, in the
-  /// order of their calls, each once.
-  void apply_updates() noexcept override;
-
   /// Pools the moving statistics of the groups that the replicas consist of, as if one group had
   /// seen all elements: every group counts by the number of elements in its statistics, and what
   /// their means differ by adds to the variance. Ranks that normalize alone are groups of one.

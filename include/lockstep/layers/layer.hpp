@@ -183,6 +183,10 @@ class LOCKSTEP_EXPORT Layer {
   /// Makes communicators among `replicas`. Collective.
   virtual void do_connect(const Communicator& replicas);
 
+  /// Gives a new parameter its regularizer and constraint. One that is shared keeps those of the
+  /// layer that made it.
+  void penalize(Variable& parameter, const Regularizer& regularizer, const Constraint& constraint);
+
   /// Whether inputs of this shape may follow once the layer was created: by default those that
   /// differ in the number of samples only.
   [[nodiscard]] virtual bool accepts(const Shape& input_shape) const;
