@@ -24,6 +24,7 @@
 #include "lockstep/layers/axes.hpp"
 #include "lockstep/layers/batch_normalization.hpp"
 #include "lockstep/layers/batch_normalization_options.hpp"
+#include "lockstep/layers/configuration.hpp"
 #include "lockstep/layers/conv2d.hpp"
 #include "lockstep/layers/data_format.hpp"
 #include "lockstep/layers/dense.hpp"
