@@ -34,9 +34,9 @@ enum class FrozenMode : std::uint8_t {
 enum class MovingVariance : std::uint8_t {
   biased,    ///< sum of squares / W (Keras)
   unbiased,  ///< sum of squares / max(W - 1, 1) (PyTorch)
-  /// Unbiased, and with an epsilon of at least 1.001e-5, where TensorFlow's fused kernel would run:
-  /// `fused` not false, inputs of rank 4 (contrib: 2 or 4), one channel axis, 1 or the last, not
-  /// synchronized, no renorm, ghost batches, adjustment or weights. Biased elsewhere.
+  /// Unbiased, and with an epsilon of at least 1.001e-5, where TensorFlow's fused kernel would run
+  /// if one process had all samples: `fused` not false, inputs of rank 4 (contrib: 2 or 4), one
+  /// channel axis, 1 or the last, no renorm, ghost batches, adjustment or weights. Biased elsewhere.
   as_tensorflow,
 };
 
