@@ -68,7 +68,9 @@ std::span<const double> BatchNormalizationTape::batch_count() const noexcept {
 BatchNormalization::BatchNormalization(BatchNormalizationOptions options)
     : Layer({"BatchNormalization", options.name, options.input_shape, options.dtype,
              options.trainable, options.scope}),
-      options_(std::move(options)) {}
+      options_(std::move(options)) {
+  set_mode(options_.mode);
+}
 
 BatchNormalization::~BatchNormalization() = default;
 BatchNormalization::BatchNormalization(BatchNormalization&&) noexcept = default;

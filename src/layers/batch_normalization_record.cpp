@@ -166,7 +166,7 @@ double Record::epsilon() const noexcept {
 }
 
 Content Record::content() const noexcept {
-  if (may_be_fused) return {"weights or a mask", weights.is_given ? 1U : 0U};
+  if (may_be_fused) return weights.is_given ? Content{"weights", 1} : Content{"no weights", 2};
   return {"adjustment", options->adjustment_differs_by_rank ? 0 : adjustment.fingerprint};
 }
 
