@@ -27,7 +27,7 @@ bool is_tiny(double value) { return std::abs(value) < 1e-14; }
 
 bool goes_with(const Feature& candidate, const Names& names) {
   return std::ranges::all_of(names, [&](const std::string& name) {
-    return candidate.name != name && rule_of(candidate, feature(name)).is_allowed();
+    return rule_of(candidate, feature(name)).is_allowed();
   });
 }
 

@@ -56,7 +56,7 @@ PairRule rule_of(const Feature& a, const Feature& b) {
   const std::size_t row = std::max(row_of(a), row_of(b)), column = std::min(row_of(a), row_of(b));
   const char cell = table().cells[row].at(column);
   if (cell == '.') return {};
-  if (cell == '=') return {.is_one_option = true, .refusal = std::nullopt};
+  if (cell == '=' || cell == '\\') return {.is_one_option = true, .refusal = std::nullopt};
   return {.is_one_option = false, .refusal = table().messages.at(cell)};
 }
 
