@@ -54,6 +54,7 @@
 #include "lockstep/train/callback.hpp"
 #include "lockstep/train/dataset.hpp"
 #include "lockstep/train/history.hpp"
+#include "lockstep/train/loss_scaling.hpp"
 #include "lockstep/train/metric.hpp"
 #include "lockstep/train/optimizer.hpp"
 #include "lockstep/train/sampler.hpp"

@@ -187,7 +187,7 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
     record->add_ghosts(sums);
   });
   if (!failure && record->has_ghosts) failure = record->unusable_ghost();
-  exchange.merge(call.step, failure, failure ? Content{} : record->content(parts_->is_fused));
+  exchange.merge(call.step, failure, failure ? Content() : record->content());
   if (record->has_ghosts) {
     record->take_batch_from_ghosts(sums);
   } else {
@@ -376,7 +376,8 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   record.has_ghosts = record.is_training && options_.virtual_batch_size.has_value();
   if (record.is_training) validate_call(options_, call, input.shape()[0]);
   record.weights.set(call, input.shape());
-  record.is_fused = parts_->is_fused && !record.weights.is_given;
+  record.may_be_fused = parts_->is_fused;
+  record.is_fused = record.may_be_fused && !record.weights.is_given;
   record.residual = call.residual;
   if (!call.residual.is_null()) check_residual(call.residual, input);
   const SampleGroups groups{record.has_ghosts ? *options_.virtual_batch_size : 0,

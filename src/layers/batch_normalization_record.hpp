@@ -29,6 +29,7 @@ struct BatchNormalizationTape::Record {
   bool uses_batch_statistics = false;  ///< or the moving ones, as constants
   bool is_training = false;            ///< so that it is merged over the layer's group
   bool learns = false;                 ///< so that it updates the moving statistics
+  bool may_be_fused = false;           ///< followed TensorFlow's fused kernel without weights
   bool is_fused = false;               ///< follows TensorFlow's fused kernel
   bool has_ghosts = false;
   bool has_pending_shift = false;
@@ -77,9 +78,9 @@ struct BatchNormalizationTape::Record {
 
   /// What is added to variances.
   [[nodiscard]] double epsilon() const noexcept;
-  /// What must be equal on all ranks: an adjustment, or in a layer that follows the fused kernel
-  /// in calls without weights whether there are some.
-  [[nodiscard]] Content content(bool may_be_fused) const noexcept;
+  /// What must be equal on all ranks: an adjustment, or where the fused kernel would run without
+  /// weights, whether there are any.
+  [[nodiscard]] Content content() const noexcept;
 
   /// Chains normalization, renormalization, adjustment, gamma and beta.
   void link() noexcept;
