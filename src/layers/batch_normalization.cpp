@@ -68,7 +68,9 @@ std::span<const double> BatchNormalizationTape::batch_count() const noexcept {
 BatchNormalization::BatchNormalization(BatchNormalizationOptions options)
     : Layer({"BatchNormalization", options.name, options.input_shape, options.dtype,
              options.trainable, options.scope}),
-      options_(std::move(options)) {}
+      options_(std::move(options)) {
+  set_mode(options_.mode);
+}
 
 BatchNormalization::~BatchNormalization() = default;
 BatchNormalization::BatchNormalization(BatchNormalization&&) noexcept = default;
@@ -208,8 +210,7 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
     record->add_ghosts(sums);
   });
   if (!failure && record->has_ghosts) failure = record->unusable_ghost();
-  exchange.merge(call.step, failure,
-                 {"adjustment", failure ? 0 : record->adjustment_fingerprint()});
+  exchange.merge(call.step, failure, failure ? Content() : record->content());
   if (record->has_ghosts) {
     record->take_batch_from_ghosts(sums);
   } else {
@@ -403,7 +404,8 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   record.has_ghosts = record.is_training && options_.virtual_batch_size.has_value();
   if (record.is_training) validate_call(options_, call, input.shape()[0]);
   record.weights.set(call, input.shape());
-  record.is_fused = parts_->is_fused && !record.weights.is_given;
+  record.may_be_fused = parts_->is_fused;
+  record.is_fused = record.may_be_fused && !record.weights.is_given;
   record.residual = call.residual;
   if (!call.residual.is_null()) check_residual(call.residual, input);
   const SampleGroups groups{record.has_ghosts ? *options_.virtual_batch_size : 0,

@@ -56,8 +56,8 @@ void Layer::make_variables(const Shape& input_shape, DType default_dtype, std::u
     throw ArgumentError("the input has no axis; a layer needs at least one");
   const DType dtype = traits_.dtype.value_or(default_dtype);
   if (!is_floating(dtype))
-    throw ArgumentError(fmt::format("layer '{}' cannot compute in {}; use a floating dtype",
-                                    name(), lockstep::name_of(dtype)));
+    throw ArgumentError(fmt::format("layer '{}' cannot compute in {}; use a floating dtype", name(),
+                                    lockstep::name_of(dtype)));
   traits_.dtype = dtype;
   seed_ = seed;
   variables_.clear();  // of an attempt that failed
@@ -75,7 +75,7 @@ void Layer::connect(std::shared_ptr<const Communicator> control) {
 }
 
 void Layer::set_mode(Mode mode) {
-  agree_on("mode", mode == Mode::training ? "training" : "inference");
+  agree_on("mode", std::string(lockstep::name_of(mode)));
   mode_ = mode;
 }
 

@@ -24,6 +24,7 @@ std::string configuration_of(const L& layer) {
   if constexpr (requires { options.scope; }) has_own_scope = !options.scope.name.empty();
   if (!has_own_scope) options.name = layer.name();
   if constexpr (requires { options.trainable; }) options.trainable = layer.is_trainable();
+  if constexpr (requires { options.mode; }) options.mode = layer.mode();
   Json json;
   json["type"] = layer.type();
   json["options"] = json_of(options);
@@ -40,6 +41,7 @@ std::unique_ptr<Layer> clone_of(const L& layer) {
   auto clone = std::make_unique<L>(layer.options());
   clone->rename(layer.name());
   clone->set_trainable(layer.is_trainable());
+  clone->set_mode(layer.mode());
   return clone;
 }
 

@@ -121,12 +121,14 @@ void for_each_field(Of<BatchNormalizationOptions> auto& options, auto&& field) {
   field("updates", options.updates);
   field("strict", options.strict);
   field("nonfinite", options.nonfinite);
+  field("mode", options.mode);
   field("trainable", options.trainable);
   field("frozen_mode", options.frozen_mode);
   field("synchronized", options.synchronized);
   field("synchronization_group", options.synchronization_group);
   field("data_format", options.data_format);
   field("scope", options.scope);
+  field("refusal", options.refusal);
   for_each_common_field(options, field);
 }
 
