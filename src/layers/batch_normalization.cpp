@@ -58,7 +58,9 @@ std::span<const double> BatchNormalizationTape::batch_count() const noexcept {
 BatchNormalization::BatchNormalization(BatchNormalizationOptions options)
     : Layer({"BatchNormalization", options.name, options.input_shape, options.dtype,
              options.trainable, options.scope}),
-      options_(std::move(options)) {}
+      options_(std::move(options)) {
+  set_mode(options_.mode);
+}
 
 BatchNormalization::~BatchNormalization() = default;
 BatchNormalization::BatchNormalization(BatchNormalization&&) noexcept = default;
@@ -252,11 +254,6 @@ void BatchNormalization::fail(Pass pass, std::exception_ptr reason) {
 
 void BatchNormalization::add_appointments(Pass pass, Schedule& schedule) {
   if (merges(Mode::training)) schedule.add(parts_->exchange(pass, true));
-}
-
-const Communicator& BatchNormalization::statistics_group() const {
-  require_built();
-  return parts_->forward->group();
 }
 
 bool BatchNormalization::merges(Mode mode) const noexcept {

@@ -1,7 +1,6 @@
 #include "lockstep/layers/batch_normalization_options.hpp"
 
 #include <spdlog/fmt/fmt.h>
-#include <spdlog/fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -115,34 +114,6 @@ void validate_activation(const BatchNormalizationOptions& options) {
 
 }  // namespace
 
-std::string text_of(const BatchNormalizationOptions& o) {
-  const auto* function = std::get_if<ActivationFunction>(&o.activation);
-  const auto* custom = std::get_if<CustomActivation>(&o.activation);
-  const auto number = [](auto kind) { return static_cast<int>(kind); };
-  return fmt::format("axis [{}], data_format '{}', epsilon {}, activation {}, negative_slope {}, ",
-                     fmt::join(o.axis.values(), ", "), o.data_format, o.epsilon,
-                     custom != nullptr ? custom->name : name_of(*function), o.negative_slope) +
-         fmt::format("gamma {} ({}, {}, {}), beta {} ({}, {}, {}), ", o.scale,
-                     to_string(o.gamma_initializer), to_string(o.gamma_regularizer),
-                     to_string(o.gamma_constraint), o.center, to_string(o.beta_initializer),
-                     to_string(o.beta_regularizer), to_string(o.beta_constraint)) +
-         fmt::format("moving {} ({}, {}; momentum {}, kind {}, zero debias {}, updates {}), ",
-                     o.track_moving_statistics, to_string(o.moving_mean_initializer),
-                     to_string(o.moving_variance_initializer),
-                     o.momentum ? fmt::format("{}", *o.momentum) : "cumulative",
-                     number(o.moving_variance), o.zero_debias_moving_mean, number(o.updates)) +
-         fmt::format("renorm {} ({}, {}, {}; momentum {}), ghosts {} (grouping {}), ", o.renorm,
-                     o.renorm_clipping.rmin, o.renorm_clipping.rmax, o.renorm_clipping.dmax,
-                     o.renorm_momentum, o.virtual_batch_size.value_or(0),
-                     number(o.ghost_grouping)) +
-         fmt::format("adjustment {} (differs {}), fused {} (rules {}), strict {}, nonfinite {}, ",
-                     o.adjustment != nullptr, o.adjustment_differs_by_rank,
-                     o.fused ? (*o.fused ? "true" : "false") : "none", number(o.fused_rules),
-                     o.strict, number(o.nonfinite)) +
-         fmt::format("frozen mode {}, synchronized {} ({})", number(o.frozen_mode), o.synchronized,
-                     to_string(o.synchronization_group));
-}
-
 RenormClipping renorm_clipping_of(const std::map<std::string, double>& clipping) {
   RenormClipping result;
   for (const auto& [key, value] : clipping) {
@@ -167,9 +138,9 @@ std::vector<int> channel_axes_of(const BatchNormalizationOptions& options,
   if (format.empty()) return resolved_axes(options.axis.values(), input_shape);
   if (format != "NHWC" && format != "NCHW")
     throw ArgumentError(fmt::format("data_format must be NHWC or NCHW, got '{}'", format));
-  if (format == "NCHW" && input_shape.rank() < 2)
-    throw ArgumentError(fmt::format("data_format NCHW needs an input of rank 2 or more, got {}",
-                                    to_string(input_shape)));
+  if (input_shape.rank() < 2)
+    throw ArgumentError(fmt::format("data_format {} needs an input of rank 2 or more, got {}",
+                                    format, to_string(input_shape)));
   const std::vector<int> axes{format == "NHWC" ? input_shape.rank() - 1 : 1};
   if (options.axis != Axes(-1) && resolved_axes(options.axis.values(), input_shape) != axes)
     throw ArgumentError(
@@ -200,6 +171,7 @@ void validate_call(const BatchNormalizationOptions& options, const Call& call,
 }
 
 void validate(const BatchNormalizationOptions& options, const Shape& input_shape) {
+  refuse_if(!options.refusal.empty(), options.refusal.c_str());
   const std::vector<int> axes = channel_axes_of(options, input_shape);
   for (const int axis : axes)
     if (input_shape[axis] <= 0)

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "comm/exchange.hpp"
@@ -14,9 +13,9 @@ namespace lockstep {
 
 /// Variables, merges and scratch memory, once the layer is built.
 struct BatchNormalization::Parts {
-  const std::uint64_t number = next_number();  ///< of no other layer in this process
-  bool backward_merges = true;                 ///< as the last training call of forward did
-  std::vector<int> axes;                       ///< of the channels, from the front, ascending
+  std::uint64_t number = next_number();  ///< of no other layer in this process
+  bool backward_merges = true;           ///< as the last training call of forward did
+  std::vector<int> axes;                 ///< of the channels, from the front, ascending
   std::size_t num_channels = 0;
   Variable* gamma = nullptr;                 ///< null without scale
   Variable* beta = nullptr;                  ///< null without center
@@ -63,9 +62,6 @@ struct BatchNormalization::Parts {
 
 /// Throws ArgumentError when options cannot be used, alone or for this input.
 void validate(const BatchNormalizationOptions& options, const Shape& input_shape);
-
-/// What ranks must have in common, in words: all options but a color.
-[[nodiscard]] std::string text_of(const BatchNormalizationOptions& options);
 
 /// The channel axes from the front, ascending. Throws ArgumentError.
 [[nodiscard]] std::vector<int> channel_axes_of(const BatchNormalizationOptions& options,

@@ -114,9 +114,11 @@ std::optional<Failure> Record::unusable_ghost() const {
 }
 
 void Record::take_batch_from_moments() noexcept {
-  std::ranges::copy(moments.count, count.begin());
-  std::ranges::copy(moments.variance, variance.begin());
-  std::ranges::transform(normalization.center, moments.offset, mean.begin(), std::plus());
+  for (std::size_t c = 0; c < count.size(); ++c) {
+    count[c] = moments.count[c];
+    mean[c] = count[c] > 0.0 ? normalization.center[c] + moments.offset[c] : 0.0;
+    variance[c] = moments.variance[c];
+  }
 }
 
 // A channel that is not finite in one ghost batch becomes NaN in all of them, on all ranks.
@@ -164,7 +166,7 @@ double Record::epsilon() const noexcept {
 }
 
 Content Record::content() const noexcept {
-  if (may_be_fused) return {"weights or a mask", weights.is_given ? 1U : 0U};
+  if (may_be_fused) return weights.is_given ? Content{"weights", 1} : Content{"no weights", 2};
   return {"adjustment", options->adjustment_differs_by_rank ? 0 : adjustment.fingerprint};
 }
 

@@ -1,4 +1,4 @@
-// How a layer of batch normalization comes about: its variables, then its merges.
+// The variables that a layer of batch normalization makes.
 
 #include <spdlog/fmt/fmt.h>
 
@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "base/convert.hpp"
-#include "comm/agreement.hpp"
 #include "layers/batch_normalization_parts.hpp"
 #include "lockstep/layers/batch_normalization.hpp"
 
@@ -93,30 +92,5 @@ MovingVariables BatchNormalization::create_moving(const Shape& shape) {
   moving.num_elements = add_state("num_elements", shape, DType::float64);
   return moving;
 }
-
-void BatchNormalization::do_connect(const Communicator& replicas) {
-  const Communicator alone;
-  const Communicator group =
-      options_.synchronized ? group_of(options_.synchronization_group, replicas) : Communicator();
-  const std::string who = fmt::format("layer '{}'", name());
-  // Groups differ in size, and a rank that is alone must hear of the refusal in another group.
-  if (options_.synchronized && parts_->axes.front() == 0)
-    agree(replicas, {who, "build"}, {}, attempt([&] {
-            if (!group.is_solo())
-              throw ArgumentError(fmt::format(
-                  "the batch axis cannot be the channel axis when synchronized over {} ranks",
-                  group.size()));
-          }));
-  parts_->group_is_all = group.size() == replicas.size();
-  const std::size_t length = sums_length(parts_->num_channels);
-  const std::size_t gradient_length =
-      gradient_sums_length(parts_->num_channels, options_.adjustment != nullptr);
-  parts_->forward.emplace(group, who, "forward", length);
-  parts_->backward.emplace(group, who, "backward", gradient_length);
-  parts_->own_forward.emplace(alone, who, "forward", length);
-  parts_->own_backward.emplace(alone, who, "backward", gradient_length);
-}
-
-std::string BatchNormalization::configuration() const { return text_of(options_); }
 
 }  // namespace lockstep
