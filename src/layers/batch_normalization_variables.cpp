@@ -1,4 +1,4 @@
-// The variables of batch normalization.
+// The variables that a layer of batch normalization makes.
 
 #include <spdlog/fmt/fmt.h>
 
