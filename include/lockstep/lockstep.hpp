@@ -29,6 +29,7 @@
 #include "lockstep/layers/data_format.hpp"
 #include "lockstep/layers/dense.hpp"
 #include "lockstep/layers/dropout.hpp"
+#include "lockstep/layers/external_statistics.hpp"
 #include "lockstep/layers/flatten.hpp"
 #include "lockstep/layers/global_average_pool.hpp"
 #include "lockstep/layers/layer.hpp"

@@ -11,6 +11,7 @@
 
 #include "lockstep/base/export.hpp"
 #include "lockstep/layers/batch_normalization_options.hpp"
+#include "lockstep/layers/external_statistics.hpp"
 #include "lockstep/layers/layer.hpp"
 
 namespace lockstep {
@@ -121,6 +122,20 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   /// throw the same error and nothing has changed. Three MPI_Allreduce. Collective.
   void merge_statistics() override;
 
+  /// Takes over what a layer of another system has learned, and its momentum: gamma, beta and the
+  /// moving statistics become its tensors, the variance converted where the systems average
+  /// different ones. The number of updates becomes its, or 0 where it counts none. Throws, with
+  /// nothing changed, ArgumentError naming everything that does not fit: tensors that are missing,
+  /// superfluous or of another shape or dtype, negative variances, what the system does not have;
+  /// StateError before the layer has variables. Once the layer is built all ranks throw the same,
+  /// and MismatchError when they import different values. Collective once the layer is built.
+  void import_statistics(const ExternalStatistics& external);
+
+  /// The way back: `form`, such as pytorch_statistics(), with the layer's momentum and variables in
+  /// its convention. Errors as above. Local; merge_statistics() before where groups of ranks have
+  /// learned apart.
+  [[nodiscard]] ExternalStatistics export_statistics(ExternalStatistics form);
+
   /// Takes part in the forward or backward that is due with an error instead of a batch: for a
   /// rank of a user's own loop that cannot make the call. All ranks throw that error, those in
   /// forward or backward likewise; this rank alone when the layer is frozen and merges nothing.
@@ -146,6 +161,7 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] bool uses_batch_statistics(Mode mode) const noexcept;
   void require_built() const;
   [[nodiscard]] MovingVariables create_moving(const Shape& shape);
+  [[nodiscard]] bool averages_unbiased(MovingVariance kind, FusedRules rules) const;
   [[nodiscard]] Communicator group_among(const Communicator& replicas, bool is_synchronized) const;
   void connect(const Communicator& group, const Communicator& replicas);
   [[nodiscard]] Record& prepare(const TensorView& input, const MutableTensorView& output,
