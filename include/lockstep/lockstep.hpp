@@ -33,6 +33,7 @@
 #include "lockstep/layers/layer.hpp"
 #include "lockstep/layers/max_pool2d.hpp"
 #include "lockstep/layers/pool2d.hpp"
+#include "lockstep/layers/residual.hpp"
 #include "lockstep/layers/scope_options.hpp"
 #include "lockstep/layers/softmax.hpp"
 #include "lockstep/model/loss.hpp"

@@ -89,6 +89,7 @@ void BatchNormalization::do_create(const Shape& input_shape) {
   validate(options_, input_shape);
   auto parts = std::make_unique<Parts>();
   parts->axes = channel_axes_of(options_, input_shape);
+  parts->activation = {options_.activation, options_.negative_slope};
   const Shape shape = parameter_shape_of(input_shape, parts->axes);
   parts->num_channels = static_cast<std::size_t>(shape.num_elements());
   const auto add = [&](const char* name, const Initializer& initializer, VariableRole role) {
@@ -358,6 +359,10 @@ void BatchNormalization::set_momentum(std::optional<double> momentum) {
   if (parts_ != nullptr && parts_->moving) parts_->moving->set_momentum(momentum);
 }
 
+void BatchNormalization::end_with(const FinalActivation& activation) {
+  parts_->activation = activation;
+}
+
 void BatchNormalization::fail(Pass pass, std::exception_ptr reason) {
   require_built();
   if (reason == nullptr)
@@ -407,6 +412,7 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   record.has_call = record.has_pending_shift = record.has_pending_update = false;
   check_call(input, output);
   record.options = &options_;
+  record.activation = &parts_->activation;
   record.owner = parts_->number;
   record.step = call.step;
   record.input = input;

@@ -6,17 +6,6 @@
 
 namespace lockstep {
 
-std::string name_in_model(const Layer& layer,
-                          const std::function<bool(const std::string&)>& is_taken) {
-  const bool may_choose = layer.has_default_name() || layer.reuses_variables();
-  if (!may_choose || !is_taken(layer.name())) return layer.name();
-  const std::string first =
-      layer.reuses_variables() ? fmt::format("{}_reuse", layer.name()) : layer.name();
-  std::string free = first;
-  for (int number = 1; is_taken(free); ++number) free = fmt::format("{}_{}", first, number);
-  return free;
-}
-
 Property property_of(std::size_t position, Layer& layer, const Shape& output_shape) {
   std::int64_t num_values = 0;
   for (const Variable* variable : layer.variables()) num_values += variable->num_elements();

@@ -16,6 +16,7 @@
 namespace lockstep {
 
 class Exchange;
+struct FinalActivation;
 struct MovingVariables;
 
 /// What backward needs of a forward call in training mode, and what that call learned.
@@ -123,6 +124,7 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] bool accepts(const Shape& input_shape) const override;
 
  private:
+  friend class Residual;
   struct Parts;
   using Record = BatchNormalizationTape::Record;
 
@@ -143,6 +145,8 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
                       const MutableTensorView& input_gradient,
                       const MutableTensorView& residual_gradient) const;
   [[nodiscard]] Record* recorded(Tape& tape) const noexcept;
+  /// For a block around the layer, once it is created: what is applied last instead of the option.
+  void end_with(const FinalActivation& activation);
 
   BatchNormalizationOptions options_;
   std::unique_ptr<Parts> parts_;
