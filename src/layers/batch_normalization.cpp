@@ -179,20 +179,6 @@ void BatchNormalization::do_connect(const Communicator& replicas) {
   parts_->own_backward.emplace(alone, who, "backward", gradient_length);
 }
 
-std::string BatchNormalization::configuration() const {
-  const auto& o = options_;
-  return fmt::format(
-      "axis {}, momentum {}, epsilon {}, center {} ({}), scale {} ({}), moving_mean {}, "
-      "moving_variance {}, renorm {} ({}, {}, {}; momentum {}), moving variance kind {}, zero "
-      "debias {}, updates {}, nonfinite {}, frozen mode {}, synchronized {}",
-      o.axis.values().front(), o.momentum ? fmt::format("{}", *o.momentum) : "cumulative",
-      o.epsilon, o.center, to_string(o.beta_initializer), o.scale, to_string(o.gamma_initializer),
-      to_string(o.moving_mean_initializer), to_string(o.moving_variance_initializer), o.renorm,
-      o.renorm_clipping.rmin, o.renorm_clipping.rmax, o.renorm_clipping.dmax, o.renorm_momentum,
-      static_cast<int>(o.moving_variance), o.zero_debias_moving_mean, static_cast<int>(o.updates),
-      static_cast<int>(o.nonfinite), static_cast<int>(o.frozen_mode), o.synchronized);
-}
-
 void BatchNormalization::forward(const TensorView& input, const MutableTensorView& output,
                                  const Call& call) {
   const Mode mode = mode_of(call);

@@ -115,9 +115,11 @@ std::optional<Failure> Record::unusable_ghost() const {
 }
 
 void Record::take_batch_from_moments() noexcept {
-  std::ranges::copy(moments.count, count.begin());
-  std::ranges::copy(moments.variance, variance.begin());
-  std::ranges::transform(normalization.center, moments.offset, mean.begin(), std::plus());
+  for (std::size_t c = 0; c < count.size(); ++c) {
+    count[c] = moments.count[c];
+    mean[c] = count[c] > 0.0 ? normalization.center[c] + moments.offset[c] : 0.0;
+    variance[c] = moments.variance[c];
+  }
 }
 
 // A channel that is not finite in one ghost batch becomes NaN in all of them, on all ranks.

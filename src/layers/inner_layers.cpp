@@ -62,8 +62,7 @@ auto InnerLayers::enter_scope_of(const Layer& owner) -> std::unique_ptr<Variable
   return left;
 }
 
-void InnerLayers::insert(const Layer& owner, std::size_t position, std::unique_ptr<Layer> layer) {
-  if (!owner.is_trainable()) layer->freeze(false);
+void InnerLayers::insert(std::size_t position, std::unique_ptr<Layer> layer) {
   layers_.insert(layers_.begin() + static_cast<std::ptrdiff_t>(position), std::move(layer));
 }
 
@@ -81,7 +80,7 @@ void InnerLayers::adopt(Layer& owner, std::size_t position, std::unique_ptr<Laye
     return std::ranges::any_of(layers_, [&](const auto& other) { return other->name() == name; });
   });
   if (free_name != layer->name()) layer->rename(free_name);
-  insert(owner, position, std::move(layer));
+  insert(position, std::move(layer));
 }
 
 void InnerLayers::create(const Layer& owner, Layer& layer, const Shape& input_shape,

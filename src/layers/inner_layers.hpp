@@ -38,12 +38,12 @@ class InnerLayers {
     const std::unique_ptr<VariablePlace, Return> here = enter_scope_of(owner);
     auto layer = std::make_unique<L>(std::forward<Options>(options));
     L& result = *layer;
-    insert(owner, layers_.size(), std::move(layer));
+    insert(layers_.size(), std::move(layer));
     return result;
   }
 
-  /// Takes in a layer that was made elsewhere and names it after the owner. Throws ArgumentError
-  /// for a null pointer, StateError once the owner was created.
+  /// Takes in a layer that was made elsewhere and names it after the owner unless it is. Throws
+  /// ArgumentError for a null pointer, StateError once the owner was created.
   void adopt(Layer& owner, std::size_t position, std::unique_ptr<Layer> layer);
 
   /// For do_create() of the owner: makes the variables of a layer. Throws ArgumentError when it has
@@ -100,7 +100,7 @@ class InnerLayers {
 
   [[nodiscard]] static std::uint64_t next_number() noexcept;
   [[nodiscard]] static std::unique_ptr<VariablePlace, Return> enter_scope_of(const Layer& owner);
-  void insert(const Layer& owner, std::size_t position, std::unique_ptr<Layer> layer);
+  void insert(std::size_t position, std::unique_ptr<Layer> layer);
 
   // What Layer passes on.
   void rename(std::string_view old_owner, std::string_view new_owner);

@@ -58,25 +58,8 @@ Residual& Residual::add_shortcut(std::unique_ptr<Layer> layer) {
 
 Shape Residual::output_shape(const Shape& input_shape) const {
   Shape shape = input_shape;
-  for (std::size_t i = num_shortcut_; i < inner_layers().size(); ++i)
-    shape = inner_layers()[i]->output_shape(shape);
+  for (const auto& layer : main_layers()) shape = layer->output_shape(shape);
   return shape;
-}
-
-std::string Residual::configuration() const {
-  std::string text = fmt::format("activation {}, negative_slope {}, layers in the shortcut {}",
-                                 std::visit(
-                                     []<class T>(const T& function) {
-                                       if constexpr (std::same_as<T, CustomActivation>)
-                                         return function.name;
-                                       else
-                                         return std::string(name_of(function));
-                                     },
-                                     options_.activation),
-                                 options_.negative_slope, num_shortcut_);
-  for (const auto& layer : inner_layers())
-    text += fmt::format(", {} '{}' ({})", layer->type(), layer->name(), layer->configuration());
-  return text;
 }
 
 std::unique_ptr<Tape> Residual::make_tape() const {
@@ -106,14 +89,13 @@ Shape Residual::create_layers(std::size_t first, std::size_t last, Shape shape) 
 }
 
 void Residual::do_create(const Shape& input_shape) {
-  const std::size_t num_layers = inner_layers().size();
-  if (num_layers == num_shortcut_)
+  if (main_layers().empty())
     throw ArgumentError(
         fmt::format("block '{}' has no layer in its main branch; add_main() some", name()));
   validate(final_activation_of(options_));
   check_names();
   const Shape shortcut = create_layers(0, num_shortcut_, input_shape);
-  const Shape main = create_layers(num_shortcut_, num_layers, input_shape);
+  const Shape main = create_layers(num_shortcut_, inner_layers().size(), input_shape);
   if (main != shortcut)
     throw ArgumentError(fmt::format(
         "block '{}' adds what its branches make of samples of shape {}, but main gives {} and the "

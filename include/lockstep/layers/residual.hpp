@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -65,8 +66,19 @@ class LOCKSTEP_EXPORT Residual final : public Layer {
     return add_shortcut(std::make_unique<L>(std::move(layer)));
   }
 
+  /// The layers of the branches, the first one first.
+  [[nodiscard]] std::span<const std::unique_ptr<Layer>> main_layers() const noexcept {
+    return inner_layers().subspan(num_shortcut_);
+  }
+  [[nodiscard]] std::span<const std::unique_ptr<Layer>> shortcut_layers() const noexcept {
+    return inner_layers().first(num_shortcut_);
+  }
+
   [[nodiscard]] Shape output_shape(const Shape& input_shape) const override;
+  /// The configurations of the layers are in lists under "main" and "shortcut" of the options.
   [[nodiscard]] std::string configuration() const override;
+  /// Throws what the clone() of a layer inside throws.
+  [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
 
   /// Passes first through the shortcut, then through main. The output must not be the memory of the
