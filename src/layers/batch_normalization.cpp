@@ -68,7 +68,9 @@ std::span<const double> BatchNormalizationTape::batch_count() const noexcept {
 BatchNormalization::BatchNormalization(BatchNormalizationOptions options)
     : Layer({"BatchNormalization", options.name, options.input_shape, options.dtype,
              options.trainable, options.scope}),
-      options_(std::move(options)) {}
+      options_(std::move(options)) {
+  set_mode(options_.mode);
+}
 
 BatchNormalization::~BatchNormalization() = default;
 BatchNormalization::BatchNormalization(BatchNormalization&&) noexcept = default;
@@ -156,29 +158,6 @@ MovingVariables BatchNormalization::create_moving(const Shape& shape) {
   return moving;
 }
 
-void BatchNormalization::do_connect(const Communicator& replicas) {
-  const Communicator alone;
-  const Communicator group =
-      options_.synchronized ? group_of(options_.synchronization_group, replicas) : Communicator();
-  const std::string who = fmt::format("layer '{}'", name());
-  // Groups differ in size, and a rank that is alone must hear of the refusal in another group.
-  if (options_.synchronized && parts_->axes.front() == 0)
-    agree(replicas, {who, "build"}, {}, attempt([&] {
-            if (!group.is_solo())
-              throw ArgumentError(fmt::format(
-                  "the batch axis cannot be the channel axis when synchronized over {} ranks",
-                  group.size()));
-          }));
-  parts_->group_is_all = group.size() == replicas.size();
-  const std::size_t length = sums_length(parts_->num_channels);
-  const std::size_t gradient_length =
-      gradient_sums_length(parts_->num_channels, options_.adjustment != nullptr);
-  parts_->forward.emplace(group, who, "forward", length);
-  parts_->backward.emplace(group, who, "backward", gradient_length);
-  parts_->own_forward.emplace(alone, who, "forward", length);
-  parts_->own_backward.emplace(alone, who, "backward", gradient_length);
-}
-
 void BatchNormalization::forward(const TensorView& input, const MutableTensorView& output,
                                  const Call& call) {
   const Mode mode = mode_of(call);
@@ -209,8 +188,7 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
     record->add_ghosts(sums);
   });
   if (!failure && record->has_ghosts) failure = record->unusable_ghost();
-  exchange.merge(call.step, failure,
-                 {"adjustment", failure ? 0 : record->adjustment_fingerprint()});
+  exchange.merge(call.step, failure, failure ? Content() : record->content());
   if (record->has_ghosts) {
     record->take_batch_from_ghosts(sums);
   } else {
@@ -363,11 +341,6 @@ void BatchNormalization::add_appointments(Pass pass, Schedule& schedule) {
   if (merges(Mode::training)) schedule.add(parts_->exchange(pass, true));
 }
 
-const Communicator& BatchNormalization::statistics_group() const {
-  require_built();
-  return parts_->forward->group();
-}
-
 bool BatchNormalization::merges(Mode mode) const noexcept {
   return mode == Mode::training &&
          (is_trainable() || options_.frozen_mode != FrozenMode::inference);
@@ -409,7 +382,8 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   record.has_ghosts = record.is_training && options_.virtual_batch_size.has_value();
   if (record.is_training) validate_call(options_, call, input.shape()[0]);
   record.weights.set(call, input.shape());
-  record.is_fused = parts_->is_fused && !record.weights.is_given;
+  record.may_be_fused = parts_->is_fused;
+  record.is_fused = record.may_be_fused && !record.weights.is_given;
   record.residual = call.residual;
   if (!call.residual.is_null()) check_residual(call.residual, input);
   const SampleGroups groups{record.has_ghosts ? *options_.virtual_batch_size : 0,

@@ -128,9 +128,9 @@ std::vector<int> channel_axes_of(const BatchNormalizationOptions& options,
   if (format.empty()) return resolved_axes(options.axis.values(), input_shape);
   if (format != "NHWC" && format != "NCHW")
     throw ArgumentError(fmt::format("data_format must be NHWC or NCHW, got '{}'", format));
-  if (format == "NCHW" && input_shape.rank() < 2)
-    throw ArgumentError(fmt::format("data_format NCHW needs an input of rank 2 or more, got {}",
-                                    to_string(input_shape)));
+  if (input_shape.rank() < 2)
+    throw ArgumentError(fmt::format("data_format {} needs an input of rank 2 or more, got {}",
+                                    format, to_string(input_shape)));
   const std::vector<int> axes{format == "NHWC" ? input_shape.rank() - 1 : 1};
   if (options.axis != Axes(-1) && resolved_axes(options.axis.values(), input_shape) != axes)
     throw ArgumentError(
@@ -171,6 +171,7 @@ void validate(const FinalActivation& activation) {
 }
 
 void validate(const BatchNormalizationOptions& options, const Shape& input_shape) {
+  refuse_if(!options.refusal.empty(), options.refusal.c_str());
   const std::vector<int> axes = channel_axes_of(options, input_shape);
   for (const int axis : axes)
     if (input_shape[axis] <= 0)

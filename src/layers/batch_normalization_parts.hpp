@@ -13,14 +13,14 @@ namespace lockstep {
 
 /// Variables, merges and scratch memory, once the layer is built.
 struct BatchNormalization::Parts {
-  const std::uint64_t number = next_number();  ///< of no other layer in this process
-  bool backward_merges = true;                 ///< as the last training call of forward did
-  std::vector<int> axes;                       ///< of the channels, from the front, ascending
+  std::uint64_t number = next_number();  ///< of no other layer in this process
+  bool backward_merges = true;           ///< as the last training call of forward did
+  std::vector<int> axes;                 ///< of the channels, from the front, ascending
   std::size_t num_channels = 0;
-  FinalActivation activation;                ///< that of the options, or of a block around the layer
-  Variable* gamma = nullptr;                 ///< null without scale
-  Variable* beta = nullptr;                  ///< null without center
-  Variable* shift = nullptr;                 ///< K: about it the next sums are taken
+  FinalActivation activation;  ///< that of the options, or of a block around the layer
+  Variable* gamma = nullptr;   ///< null without scale
+  Variable* beta = nullptr;    ///< null without center
+  Variable* shift = nullptr;   ///< K: about it the next sums are taken
   std::shared_ptr<MovingStatistics> moving;  ///< null where none are tracked
 
   bool is_fused = false;             ///< without weights

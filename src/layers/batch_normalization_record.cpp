@@ -53,8 +53,7 @@ NormalizationBatch<T> Record::batch() const {
                                .activation = activation->function,
                                .negative_slope = activation->negative_slope};
   if (!residual.is_null()) result.residual = residual.values<T>().data();
-  if (uses_batch_statistics && weights.is_given)
-    result.weights = {weights.values.data(), weights.stride};
+  if (weights.is_given) result.weights = {weights.values.data(), weights.stride};
   if (!adjustment.element_scale.empty())
     result.adjustment = {adjustment.element_scale.data(), adjustment.element_bias.data(),
                          factor.data(), offset.data()};
@@ -166,8 +165,9 @@ double Record::epsilon() const noexcept {
   return is_fused ? std::max(options->epsilon, fused_epsilon) : options->epsilon;
 }
 
-std::uint64_t Record::adjustment_fingerprint() const noexcept {
-  return options->adjustment_differs_by_rank ? 0 : adjustment.fingerprint;
+Content Record::content() const noexcept {
+  if (may_be_fused) return weights.is_given ? Content{"weights", 1} : Content{"no weights", 2};
+  return {"adjustment", options->adjustment_differs_by_rank ? 0 : adjustment.fingerprint};
 }
 
 void Record::link() noexcept {

@@ -42,6 +42,14 @@ class JoinedUpdates final : public UpdateSource {
   std::vector<std::shared_ptr<UpdateSource>> sources_;
 };
 
+// A layer's name begins with the scopes that were open when it was made; those that its owner has
+// too come once. One that is named after the owner already, as a copy is, keeps its name.
+std::string name_within(const std::string& owner, const std::string& layer) {
+  if (layer.starts_with(owner + '/')) return layer;
+  const std::string scope = owner.substr(0, owner.rfind('/') + 1);
+  return fmt::format("{}/{}", owner, layer.substr(layer.starts_with(scope) ? scope.size() : 0));
+}
+
 }  // namespace
 
 std::uint64_t InnerLayers::next_number() noexcept {
@@ -66,16 +74,13 @@ void InnerLayers::insert(std::size_t position, std::unique_ptr<Layer> layer) {
   layers_.insert(layers_.begin() + static_cast<std::ptrdiff_t>(position), std::move(layer));
 }
 
-// A layer has the scopes that were open in its name; those that its owner has too are there once.
 void InnerLayers::adopt(Layer& owner, std::size_t position, std::unique_ptr<Layer> layer) {
   if (layer == nullptr) throw ArgumentError("a null pointer is no layer");
   if (owner.created_for_ != nullptr)
     throw StateError(fmt::format("layer '{}' has variables already; add layer '{}' before",
                                  owner.name(), layer->name()));
-  const std::string scope = owner.name().substr(0, owner.name().rfind('/') + 1);
-  const bool shares_scope = layer->name().starts_with(scope);
-  layer->rename(
-      fmt::format("{}/{}", owner.name(), layer->name().substr(shares_scope ? scope.size() : 0)));
+  const std::string name = name_within(owner.name(), layer->name());
+  if (name != layer->name()) layer->rename(name);
   const std::string free_name = free_name_of(*layer, [&](const std::string& name) {
     return std::ranges::any_of(layers_, [&](const auto& other) { return other->name() == name; });
   });

@@ -87,7 +87,7 @@ void Layer::connect(std::shared_ptr<const Communicator> control) {
 }
 
 void Layer::set_mode(Mode mode) {
-  agree_on("mode", mode == Mode::training ? "training" : "inference");
+  agree_on("mode", std::string(lockstep::name_of(mode)));
   mode_ = mode;
 }
 

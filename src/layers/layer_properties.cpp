@@ -45,6 +45,7 @@ std::vector<Property> properties_of(const Layer& layer, std::string_view whose) 
       {fmt::format("reuse{}", whose), layer.reuses_variables() ? "true" : "false"});
   properties.push_back(
       {fmt::format("trainable{}", whose), layer.is_trainable() ? "true" : "false"});
+  properties.push_back({fmt::format("mode{}", whose), std::string(name_of(layer.mode()))});
   properties.push_back({fmt::format("dtype{}", whose), std::string(name_of(layer.dtype()))});
   return properties;
 }

@@ -22,9 +22,11 @@ template <class L>
 auto present_options_of(const L& layer) {
   auto options = layer.options();
   if constexpr (requires { options.trainable; }) options.trainable = layer.is_trainable();
+  if constexpr (requires { options.mode; }) options.mode = layer.mode();
   if constexpr (requires { options.normalizer; }) {
     if (options.normalizer) {
       options.normalizer->momentum = layer.normalizer().options().momentum;
+      options.normalizer->synchronized = layer.normalizer().options().synchronized;
       options.normalizer->trainable = layer.normalizer().is_trainable();
     }
   }
@@ -63,6 +65,7 @@ std::unique_ptr<L> clone_of(const L& layer) {
   auto clone = std::make_unique<L>(present_options_of(layer));
   clone->rename(layer.name());
   if (clone->is_trainable() != layer.is_trainable()) clone->set_trainable(layer.is_trainable());
+  clone->set_mode(layer.mode());
   return clone;
 }
 

@@ -92,7 +92,6 @@ void for_each_field(Of<ResidualOptions> auto& options, auto&& field) {
   field("activation", options.activation);
   field("negative_slope", options.negative_slope);
   field("trainable", options.trainable);
-  field("scope", options.scope);
   for_each_common_field(options, field);
 }
 
@@ -132,12 +131,14 @@ void for_each_field(Of<BatchNormalizationOptions> auto& options, auto&& field) {
   field("updates", options.updates);
   field("strict", options.strict);
   field("nonfinite", options.nonfinite);
+  field("mode", options.mode);
   field("trainable", options.trainable);
   field("frozen_mode", options.frozen_mode);
   field("synchronized", options.synchronized);
   field("synchronization_group", options.synchronization_group);
   field("data_format", options.data_format);
   field("scope", options.scope);
+  field("refusal", options.refusal);
   for_each_common_field(options, field);
 }
 

@@ -37,8 +37,7 @@ Residual::Residual(ResidualOptions options)
              .name = options.name,
              .input_shape = options.input_shape,
              .dtype = options.dtype,
-             .trainable = options.trainable,
-             .scope = options.scope}),
+             .trainable = options.trainable}),
       options_(std::move(options)) {}
 
 Residual::~Residual() = default;

@@ -213,7 +213,7 @@ std::vector<SummaryRow> Sequential::rows() const {
 
 void Sequential::set_mode(Mode mode) {
   if (is_built()) {
-    const Property property{"mode", mode == Mode::training ? "training" : "inference"};
+    const Property property{"mode", std::string(name_of(mode))};
     agree(*control_, {fmt::format("model '{}'", name()), "set_mode", -1}, {&property, 1});
   }
   mode_ = mode;

@@ -37,7 +37,8 @@ struct Conv2DOptions {
   Constraint kernel_constraint = {};
   Constraint bias_constraint = {};
   /// Batch normalization of the result, with an activation where it has one. The layer has no bias
-  /// then, and what its options say of one is not used. Channels are those of data_format.
+  /// then, and what its options say of one is not used. Channels are those of data_format; mode and
+  /// 16-bit rounding are those of the layer.
   std::optional<BatchNormalizationOptions> normalizer = std::nullopt;
   bool trainable = true;
   std::optional<DType> dtype = std::nullopt;  ///< of inputs and outputs

@@ -34,7 +34,8 @@ struct DenseOptions {
   Constraint kernel_constraint = {};
   Constraint bias_constraint = {};
   /// Batch normalization between product and activation, which it applies. The layer has no bias
-  /// then, and what its options say of one is not used. Channels are along the last axis.
+  /// then, and what its options say of one is not used. Channels are along the last axis; mode and
+  /// 16-bit rounding are those of the layer.
   std::optional<BatchNormalizationOptions> normalizer = std::nullopt;
   bool trainable = true;
   std::optional<DType> dtype = std::nullopt;  ///< of inputs and outputs

@@ -29,7 +29,6 @@ struct ResidualOptions {
   std::optional<DType> dtype = std::nullopt;              ///< of inputs and outputs
   std::string name = {};
   std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
-  ScopeOptions scope = {};
 };
 
 /// output = activation(main(input) + shortcut(input)), both of them layers one after another:
