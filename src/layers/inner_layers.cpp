@@ -79,8 +79,8 @@ void InnerLayers::adopt(Layer& owner, std::size_t position, std::unique_ptr<Laye
   if (owner.created_for_ != nullptr)
     throw StateError(fmt::format("layer '{}' has variables already; add layer '{}' before",
                                  owner.name(), layer->name()));
-  const std::string name = name_within(owner.name(), layer->name());
-  if (name != layer->name()) layer->rename(name);
+  const std::string full_name = name_within(owner.name(), layer->name());
+  if (full_name != layer->name()) layer->rename(full_name);
   const std::string free_name = free_name_of(*layer, [&](const std::string& name) {
     return std::ranges::any_of(layers_, [&](const auto& other) { return other->name() == name; });
   });
