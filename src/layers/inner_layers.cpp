@@ -152,10 +152,7 @@ InnerCalls* InnerLayers::calls_on(const Tape& tape) const noexcept {
   return is_own ? calls : nullptr;
 }
 
-// Forgets what the tape held before anything can fail: ranks must not differ in what they recorded.
 Mode InnerLayers::begin_forward(Layer& owner, const Call& call) {
-  if (InnerCalls* const calls = call.tape == nullptr ? nullptr : calls_on(*call.tape))
-    calls->has_call = false;
   const Mode mode = owner.mode_of(call);
   if (mode == Mode::inference) return mode;
   if (!owner.is_built())
@@ -169,6 +166,7 @@ Mode InnerLayers::begin_forward(Layer& owner, const Call& call) {
   return mode;
 }
 
+// Forgets what the tape held before anything can fail: ranks must not differ in what they recorded.
 Call InnerLayers::inner_call_of(const Layer& owner, const Call& call, Mode mode) {
   if (call.tape == nullptr && mode == Mode::training && call.commit == Commit::by_caller)
     throw ArgumentError("a training call that the caller commits needs a tape");

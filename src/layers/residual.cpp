@@ -26,10 +26,6 @@ struct ResidualTape final : Tape {
 
 ResidualTape& own(Tape& tape) { return dynamic_cast<ResidualTape&>(tape); }
 
-FinalActivation final_activation_of(const ResidualOptions& options) {
-  return {options.activation, options.negative_slope};
-}
-
 }  // namespace
 
 Residual::Residual(ResidualOptions options)
@@ -91,7 +87,8 @@ void Residual::do_create(const Shape& input_shape) {
   if (main_layers().empty())
     throw ArgumentError(
         fmt::format("block '{}' has no layer in its main branch; add_main() some", name()));
-  validate(final_activation_of(options_));
+  const FinalActivation activation{options_.activation, options_.negative_slope};
+  validate(activation);
   check_names();
   const Shape shortcut = create_layers(0, num_shortcut_, input_shape);
   const Shape main = create_layers(num_shortcut_, inner_layers().size(), input_shape);
@@ -104,7 +101,7 @@ void Residual::do_create(const Shape& input_shape) {
         num_shortcut_ > 0 ? "make them agree" : "add_shortcut() a layer that makes them agree"));
   fused_ = dynamic_cast<BatchNormalization*>(inner_layers().back().get());
   if (fused_ != nullptr && !is_linear(fused_->options().activation)) fused_ = nullptr;
-  if (fused_ != nullptr) fused_->end_with(final_activation_of(options_));
+  if (fused_ != nullptr) fused_->end_with(activation);
   std::vector<Layer*> layers;
   for (const auto& layer : inner_layers()) layers.push_back(layer.get());
   shared_gradients_ = std::make_unique<SharedGradients>(layers);
@@ -123,7 +120,7 @@ void Residual::forward(const TensorView& input, const MutableTensorView& output,
       inner().forward_through(last, pass(num_shortcut_, last, input, own_call), output, ending);
     } else {
       tape.main = pass(num_shortcut_, last + 1, input, own_call);
-      add(tape.main, tape.shortcut, final_activation_of(options_), output);
+      add(tape.main, tape.shortcut, options_.activation, options_.negative_slope, output);
     }
     note_output(output);
   });
@@ -153,22 +150,22 @@ void Residual::differentiate(Tape& tape, const TensorView& output_gradient,
   const bool has_input_gradient = !input_gradient.is_null();
   sum_gradient_.resize(output_gradient.shape(), dtype());
   shared_gradients_->begin(gradients);
+  TensorView main_gradient = output_gradient;
   if (fused_ == nullptr) {
-    add_back(recorded.main, recorded.shortcut, final_activation_of(options_), output_gradient,
-             sum_gradient_);
-    pass_back(num_shortcut_, inner_layers().size(), tape, sum_gradient_, input_gradient, gradients);
-  } else {
-    pass_back(num_shortcut_, inner_layers().size(), tape, output_gradient, input_gradient,
-              gradients);
+    add_back(recorded.main, recorded.shortcut, options_.activation, options_.negative_slope,
+             output_gradient, sum_gradient_);
+    main_gradient = sum_gradient_;
   }
-  MutableTensorView shortcut_gradient;
-  if (has_shortcut && has_input_gradient) {
-    shortcut_gradient_.resize(input_gradient.shape(), dtype());
-    shortcut_gradient = shortcut_gradient_;
+  pass_back(num_shortcut_, inner_layers().size(), tape, main_gradient, input_gradient, gradients);
+  if (has_shortcut) {
+    MutableTensorView shortcut_gradient;
+    if (has_input_gradient) {
+      shortcut_gradient_.resize(input_gradient.shape(), dtype());
+      shortcut_gradient = shortcut_gradient_;
+    }
+    pass_back(0, num_shortcut_, tape, sum_gradient_, shortcut_gradient, gradients);
   }
-  if (has_shortcut) pass_back(0, num_shortcut_, tape, sum_gradient_, shortcut_gradient, gradients);
-  if (has_input_gradient)
-    add(input_gradient, has_shortcut ? shortcut_gradient_ : sum_gradient_, {}, input_gradient);
+  if (has_input_gradient) add_to(input_gradient, has_shortcut ? shortcut_gradient_ : sum_gradient_);
   shared_gradients_->finish(control().rank() == 0);
 }
 

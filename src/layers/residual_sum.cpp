@@ -20,29 +20,36 @@ ColumnLayout one_column_of(const TensorView& values) {
 
 template <class T>
 NormalizationBatch<T> batch_of(const TensorView& a, const TensorView& b,
-                               const FinalActivation& activation, const ColumnLayout& layout) {
+                               const AnyActivation& activation, double negative_slope,
+                               const ColumnLayout& layout) {
   return {.x = a.values<T>().data(),
           .residual = b.values<T>().data(),
           .layout = layout,
-          .activation = activation.function,
-          .negative_slope = activation.negative_slope};
+          .activation = activation,
+          .negative_slope = negative_slope};
 }
 
 }  // namespace
 
-void add(const TensorView& a, const TensorView& b, const FinalActivation& activation,
-         const MutableTensorView& y) {
+void add(const TensorView& a, const TensorView& b, const AnyActivation& activation,
+         double negative_slope, const MutableTensorView& y) {
   const ColumnLayout layout = one_column_of(a);
   visit_floating(a.dtype(), [&]<class T>(TypeTag<T>) {
-    apply_normalization(batch_of<T>(a, b, activation, layout), identity, y.values<T>().data());
+    apply_normalization(batch_of<T>(a, b, activation, negative_slope, layout), identity,
+                        y.values<T>().data());
   });
 }
 
-void add_back(const TensorView& a, const TensorView& b, const FinalActivation& activation,
-              const TensorView& y_gradient, const MutableTensorView& gradient) {
+void add_to(const MutableTensorView& target, const TensorView& values) {
+  add(target, values, ActivationFunction::linear, 0.0, target);
+}
+
+void add_back(const TensorView& a, const TensorView& b, const AnyActivation& activation,
+              double negative_slope, const TensorView& y_gradient,
+              const MutableTensorView& gradient) {
   const ColumnLayout layout = one_column_of(a);
   visit_floating(a.dtype(), [&]<class T>(TypeTag<T>) {
-    apply_input_gradient(batch_of<T>(a, b, activation, layout), identity, {},
+    apply_input_gradient(batch_of<T>(a, b, activation, negative_slope, layout), identity, {},
                          y_gradient.values<T>().data(), static_cast<T*>(nullptr),
                          gradient.values<T>().data());
   });

@@ -1,7 +1,5 @@
 // A rank that fails in a layer inside of a residual block, while a model trains.
 
-#include <algorithm>
-#include <memory>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -16,6 +14,7 @@
 #include "support/catch.hpp"
 #include "support/errors.hpp"
 #include "support/mpi.hpp"
+#include "support/trap.hpp"
 #include "support/variables.hpp"
 
 using namespace lockstep;
@@ -29,45 +28,26 @@ struct Place {
 };
 std::optional<Place> armed;  // on the guilty rank only
 
-// output = input; throws where it is told to.
-class Trap final : public Layer {
- public:
-  explicit Trap(int number)
-      : Layer({.type = "Trap", .name = {}, .input_shape = {}, .dtype = {}}), number_(number) {}
-  Shape output_shape(const Shape& shape) const override { return shape; }
-  std::string configuration() const override { return "trap"; }
-  std::unique_ptr<Tape> make_tape() const override { return std::make_unique<Tape>(); }
-  void forward(const TensorView& x, const MutableTensorView& y, const Call& call) override {
-    if (call.mode == Mode::training) maybe_throw(Pass::forward);
-    std::ranges::copy(x.values<double>(), y.values<double>().begin());
-  }
-  void backward(Tape&, const TensorView& dy, const MutableTensorView& dx, Gradients) override {
-    maybe_throw(Pass::backward);
-    if (!dx.is_null()) std::ranges::copy(dy.values<double>(), dx.values<double>().begin());
-  }
-
- private:
-  void do_create(const Shape&) override {}
-  void maybe_throw(Pass pass) const {
-    if (!armed || armed->trap != number_ || armed->pass != pass) return;
+Trap trap(int number) {
+  return Trap([number](Pass pass) {
+    if (!armed || armed->trap != number || armed->pass != pass) return;
     armed.reset();
     throw std::runtime_error("boom");
-  }
-  int number_;
-};
+  });
+}
 
 // Traps before, between and after all batch normalizations of a block, of which there are three.
 Sequential trapped_model() {
   const BatchNormalizationOptions norm{.synchronized = true};
   Residual block({.activation = ActivationFunction::relu, .name = "block"});
-  block.add_shortcut(Trap(0)).add_shortcut(Dense({.units = 3, .normalizer = norm}));
-  block.add_shortcut(Trap(1));
-  block.add_main(Dense({.units = 5, .normalizer = norm})).add_main(Trap(2));
+  block.add_shortcut(trap(0)).add_shortcut(Dense({.units = 3, .normalizer = norm}));
+  block.add_shortcut(trap(1));
+  block.add_main(Dense({.units = 5, .normalizer = norm})).add_main(trap(2));
   block.add_main(Dense({.units = 3})).add_main(BatchNormalization(norm));
   Sequential model({.dtype = DType::float64}, Strategy(Communicator::world()));
   model.add(SyncBatchNormalization({}));
   model.add(std::move(block));
-  model.add(Trap(3));
+  model.add(trap(3));
   return model;
 }
 
@@ -92,16 +72,17 @@ TEST_CASE("a rank that throws inside of a block is named by all ranks; training 
   Trainer trainer(model, Sgd({.learning_rate = 0.1, .momentum = 0.9}),
                   SparseCategoricalCrossentropy{});
   trainer.fit(data, options);
-  for (int trap = 0; trap < 4; ++trap)
+  for (int number = 0; number < 4; ++number)
     for (const Pass pass : {Pass::forward, Pass::backward}) {
       const auto before = state_of(trainer);
-      if (world.rank() == guilty) armed = Place{trap, pass};
+      if (world.rank() == guilty) armed = Place{number, pass};
       const Caught caught = caught_from([&] { trainer.fit(data, options); });
       INFO(caught.what);
       REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::foreign));
       REQUIRE_ON_ALL_RANKS(world, caught.what.find("boom") != std::string::npos);
-      REQUIRE_ON_ALL_RANKS(world, caught.what.find(trap < 3 ? "layer 'block/trap"
-                                                            : "layer 'trap'") != std::string::npos);
+      REQUIRE_ON_ALL_RANKS(
+          world,
+          caught.what.find(number < 3 ? "layer 'block/trap" : "layer 'trap'") != std::string::npos);
       REQUIRE_ON_ALL_RANKS(world, caught.rank() == guilty);
       REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
       REQUIRE_ON_ALL_RANKS(world, state_of(trainer) == before);
