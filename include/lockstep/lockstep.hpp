@@ -37,6 +37,7 @@
 #include "lockstep/layers/mode.hpp"
 #include "lockstep/layers/pool2d.hpp"
 #include "lockstep/layers/presets.hpp"
+#include "lockstep/layers/residual.hpp"
 #include "lockstep/layers/scope_options.hpp"
 #include "lockstep/layers/softmax.hpp"
 #include "lockstep/model/loss.hpp"

@@ -17,6 +17,7 @@
 namespace lockstep {
 
 class Exchange;
+struct FinalActivation;
 struct MovingVariables;
 
 /// What backward needs of a forward call in training mode, and what that call learned.
@@ -154,6 +155,7 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] bool accepts(const Shape& input_shape) const override;
 
  private:
+  friend class Residual;
   struct Parts;
   using Record = BatchNormalizationTape::Record;
 
@@ -177,6 +179,8 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
                       const MutableTensorView& input_gradient,
                       const MutableTensorView& residual_gradient) const;
   [[nodiscard]] Record* recorded(Tape& tape) const noexcept;
+  /// For a block around the layer, once it is created: what is applied last instead of the option.
+  void end_with(const FinalActivation& activation);
 
   BatchNormalizationOptions options_;
   std::unique_ptr<Parts> parts_;
