@@ -28,6 +28,7 @@ struct BatchNormalizationTape::Record {
   bool uses_batch_statistics = false;  ///< or the moving ones, as constants
   bool is_training = false;            ///< so that it is merged over the layer's group
   bool learns = false;                 ///< so that it updates the moving statistics
+  bool is_measured = false;            ///< so that it tells a PopulationRecorder instead
   bool is_fused = false;               ///< follows TensorFlow's fused kernel
   bool has_ghosts = false;
   bool has_pending_shift = false;

@@ -240,7 +240,7 @@ const Tensor& Sequential::forward(const TensorView& input, const Call& call) {
         return Meeting{fmt::format("model '{}'", name()), "forward", call.step};
       });
   step_ = call.step;
-  has_record_ = true;
+  has_record_ = call.population == nullptr;
   if (call.commit == Commit::at_once) commit();
   return stages_.back().output;
 }

@@ -22,6 +22,7 @@
 
 namespace lockstep {
 
+class PopulationRecorder;
 class Schedule;
 class VariableRegistry;
 struct CollectedOutput;
@@ -61,6 +62,9 @@ struct Call {
   /// Added before the activation of a layer that takes one; like the output. Its memory must stay
   /// as it was until backward is done.
   TensorView residual = {};
+  /// Makes a training call one that measures: what batch normalization sees goes here, and no layer
+  /// learns anything. See PopulationRecorder.
+  PopulationRecorder* population = nullptr;
 };
 
 /// What happens to the gradients of variables that are there already. Accumulating over passes

@@ -86,8 +86,9 @@ class LOCKSTEP_EXPORT Sequential {
   /// The model's output for `input`, valid until the next call of this mode. Training records the
   /// call for backward(): the input's memory must stay as it is until then. Inference has memory of
   /// its own and may come between; its input must not be the result of the call before. call.tape
-  /// is not used. When this rank fails before the last merge of the layers all ranks throw the same
-  /// error; afterwards it throws alone. Collective in training mode.
+  /// is not used. A call that measures records nothing, and forgets what was recorded before. When
+  /// this rank fails before the last merge of the layers all ranks throw the same error; afterwards
+  /// it throws alone. Collective in training mode.
   const Tensor& forward(const TensorView& input, const Call& call);
 
   /// Gradients of all parameters for the last forward() in training mode, from the gradient of its
