@@ -59,11 +59,15 @@ std::span<const std::int64_t> local_batch(const Sampler& sampler, std::int64_t b
 }
 
 // Without samples, one batch that is empty on all ranks still shows the layers to the recorder.
+//
+// A rank that fails after the last merge of a batch takes its failure to the merges of the next,
+// where those are that do not know of it.
 void measure(Sequential& model, const Dataset& data, const Sampler& sampler,
              PopulationRecorder& recorder) {
   const std::int64_t num_batches = std::max<std::int64_t>(sampler.num_batches(), 1);
   Tensor inputs, targets;
   Schedule schedule;
+  std::optional<Failure> failure;
   for (std::int64_t batch = 0; batch < num_batches; ++batch) {
     const char* phase = "data";
     const auto pass = [&] {
@@ -80,8 +84,13 @@ void measure(Sequential& model, const Dataset& data, const Sampler& sampler,
     };
     schedule.clear();
     model.add_appointments(Pass::forward, schedule);
-    schedule.keep(batch, pass, [&] { return Meeting{who, phase, batch}; });
+    if (failure) schedule.fail(batch, *failure);
+    failure = attempt([&] {
+      schedule.keep(batch, pass, [&] { return Meeting{who, phase, batch}; });
+    });
+    rethrow_if_known(model.strategy().replicas(), failure);
   }
+  if (failure) rethrow(*failure);
 }
 
 }  // namespace
