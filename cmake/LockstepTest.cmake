@@ -27,6 +27,12 @@ function(lockstep_add_test source)
   cmake_path(GET source PARENT_PATH module)
   cmake_path(GET source STEM stem)
   string(REGEX REPLACE "_test$" "" name ${stem})
+  # The tag that selects a file's test cases is its name without folders.
+  get_property(stems GLOBAL PROPERTY LOCKSTEP_TEST_STEMS)
+  if(stem IN_LIST stems)
+    message(FATAL_ERROR "two test files are called ${stem}; give ${source} another name")
+  endif()
+  set_property(GLOBAL APPEND PROPERTY LOCKSTEP_TEST_STEMS ${stem})
   target_sources(lockstep_tests PRIVATE ${PROJECT_SOURCE_DIR}/tests/${source})
   # The file name is a tag; a run that finds no test case is a failure.
   set(program $<TARGET_FILE:lockstep_tests> --filenames-as-tags "[#${stem}]" --order decl --warn NoTests

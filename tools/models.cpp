@@ -47,7 +47,9 @@ ls::Sequential model_of(const TrainOptions& options, const ls::Shape& input_shap
         "--model: cnn needs images [height, width, channels], and the data has samples of shape "
         "{}; use mlp",
         ls::to_string(input_shape)));
-  ls::Sequential model({.seed = options.seed, .name = options.model}, strategy);
+  ls::Sequential model(
+      {.dtype = ls::dtype_of(options.dtype), .seed = options.seed, .name = options.model},
+      strategy);
   if (options.model == "mlp")
     add_mlp(model, options);
   else

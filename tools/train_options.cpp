@@ -18,9 +18,9 @@
 #include "lockstep/base/version.hpp"
 #include "lockstep/comm/collectives.hpp"
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainOptions, data, model, batch, epochs, steps, learning_rate,
-                                   momentum, bn_momentum, optimizer, synchronized, seed, out, json,
-                                   quiet)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainOptions, data, model, dtype, batch, epochs, steps,
+                                   learning_rate, momentum, bn_momentum, optimizer, synchronized,
+                                   seed, out, json, quiet)
 
 namespace {
 
@@ -55,6 +55,8 @@ void add_train_options(CLI::App& app, TrainOptions& options) {
   const CLI::Validator fraction = number_in(0.0, 1.0, "a number in [0, 1]");
   add("--data", options.data, "synthetic:blobs, synthetic:images or idx:FOLDER");
   add("--model", options.model, "mlp or cnn")->check(CLI::IsMember({"mlp", "cnn"}));
+  add("--dtype", options.dtype, "float32, float64, bfloat16 or float16, between layers")
+      ->check(CLI::IsMember({"float32", "float64", "bfloat16", "float16"}));
   add("--batch", options.batch, "samples of the global batch, over all ranks")
       ->check(count_from(1));
   add("--epochs", options.epochs, "passes over the data")->check(count_from(1));

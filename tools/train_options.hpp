@@ -12,6 +12,7 @@
 struct TrainOptions {
   std::string data = "synthetic:images";
   std::string model = "cnn";
+  std::string dtype = "float32";  ///< of what passes between layers
   std::int64_t batch = 64;
   std::int64_t epochs = 5;
   std::int64_t steps = 0;  ///< at most so many; 0: no limit

@@ -1,5 +1,12 @@
 #include "lockstep/base/dtype.hpp"
 
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <array>
+
+#include "lockstep/base/error.hpp"
+
 namespace lockstep {
 
 std::string_view name_of(DType dtype) noexcept {
@@ -18,6 +25,18 @@ std::string_view name_of(DType dtype) noexcept {
       return "boolean";
   }
   return "unknown";
+}
+
+DType dtype_of(std::string_view name) {
+  constexpr std::array all{DType::float32,  DType::float64, DType::float16,
+                           DType::bfloat16, DType::int64,   DType::boolean};
+  std::array<std::string_view, all.size()> names;
+  std::ranges::transform(all, names.begin(), [](DType dtype) { return name_of(dtype); });
+  const auto found = std::ranges::find(names, name);
+  if (found == names.end())
+    throw ArgumentError(
+        fmt::format("there is no dtype '{}'; known are: {}", name, fmt::join(names, ", ")));
+  return all[static_cast<std::size_t>(found - names.begin())];
 }
 
 std::size_t size_of(DType dtype) noexcept {

@@ -15,6 +15,7 @@ namespace {
 
 std::string text_of(const Meeting& meeting, std::span<const Property> properties) {
   std::string text = fmt::format("place\t{}\nphase\t{}\n", meeting.layer, meeting.phase);
+  if (meeting.step >= 0) text += fmt::format("step\t{}\n", meeting.step);
   for (const auto& [name, value] : properties) text += fmt::format("{}\t{}\n", name, value);
   return text;
 }
@@ -91,18 +92,21 @@ std::vector<std::string> texts_of_all(const Communicator& group, const std::stri
               origin);
 }
 
-// One message: whether all ranks are at a meeting of this text, and whether one of them failed.
+// One message: whether all ranks are at a meeting of this text, whether all of them assemble, and
+// whether one of them failed.
 struct Presence {
   bool is_complete;
+  bool is_assembled;
   bool has_failed;
 };
 
-Presence presence_at(const Communicator& group, const std::string& text, bool has_failed) {
+Presence presence_at(const Communicator& group, const std::string& text, bool assembles,
+                     bool has_failed) {
   const auto hash = static_cast<std::int64_t>(RandomKey(0).with(text).bits(0));
   // max(h) = ~max(~h) exactly when all h are equal: ~ reverses the order.
-  std::array<std::int64_t, 3> words{hash, ~hash, has_failed ? 1 : 0};
+  std::array<std::int64_t, 4> words{hash, ~hash, assembles ? 0 : 1, has_failed ? 1 : 0};
   allreduce(group, words, Reduction::maximum);
-  return {words[0] == ~words[1], words[2] != 0};
+  return {words[0] == ~words[1], words[2] == 0, words[3] != 0};
 }
 
 }  // namespace
@@ -111,7 +115,7 @@ void agree(const Communicator& group, const Meeting& meeting, std::span<const Pr
            const std::optional<Failure>& failure) {
   rethrow_if_known(group, failure);
   const std::string text = text_of(meeting, properties);
-  const Presence presence = presence_at(group, text, failure.has_value());
+  const Presence presence = presence_at(group, text, false, failure.has_value());
   if (presence.has_failed) throw_agreed(group, meeting, failure);
   if (!presence.is_complete) throw_difference(group, text);
 }
@@ -119,13 +123,13 @@ void agree(const Communicator& group, const Meeting& meeting, std::span<const Pr
 void assemble(const Communicator& group, const Meeting& meeting, std::optional<Failure> failure) {
   const std::string text = text_of(meeting, {});
   for (;;) {
-    const Presence presence = presence_at(group, text, failure.has_value());
+    const Presence presence = presence_at(group, text, true, failure.has_value());
     const auto heard = attempt([&] {
       if (presence.has_failed) throw_agreed(group, meeting, failure);
       if (!presence.is_complete) throw_difference(group, text);
     });
-    if (presence.is_complete && heard) rethrow(*heard);
-    if (presence.is_complete) return;
+    if (presence.is_assembled && heard) rethrow(*heard);
+    if (presence.is_assembled) return;
     if (!failure) failure = heard;
   }
 }

@@ -184,7 +184,7 @@ Tensor read_idx(const std::filesystem::path& path, DType dtype) {
 Tensor read_idx_images(const std::filesystem::path& path, DType dtype) {
   if (!is_floating(dtype))
     throw ArgumentError(
-        fmt::format("images are read as float32 or float64, not {}", name_of(dtype)));
+        fmt::format("images are read as a floating dtype, not {}", name_of(dtype)));
   Tensor images = read_idx(path, dtype);
   require_rank(path, images, 3, "images");
   const Shape& shape = images.shape();

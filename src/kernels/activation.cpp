@@ -1,6 +1,7 @@
 #include "kernels/activation.hpp"
 
 #include <algorithm>
+#include <functional>
 
 namespace lockstep {
 
@@ -24,7 +25,7 @@ void activation_gradient(ActivationFunction function, double negative_slope, con
 void activate(const AnyActivation& activation, double negative_slope, const double* input,
               double* output, std::int64_t num_elements) {
   if (const auto* custom = std::get_if<CustomActivation>(&activation))
-    std::transform(input, input + num_elements, output, custom->value);
+    std::transform(input, input + num_elements, output, std::cref(custom->value));
   else
     activate(std::get<ActivationFunction>(activation), negative_slope, input, output, num_elements);
 }

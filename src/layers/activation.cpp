@@ -21,11 +21,6 @@ Activation::Activation(ActivationOptions options)
 
 Shape Activation::output_shape(const Shape& input_shape) const { return input_shape; }
 
-std::string Activation::configuration() const {
-  return fmt::format("function {}, negative_slope {}", lockstep::name_of(options_.function),
-                     options_.negative_slope);
-}
-
 std::unique_ptr<Tape> Activation::make_tape() const {
   return std::make_unique<InputTape<Activation>>();
 }

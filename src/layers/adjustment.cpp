@@ -45,7 +45,7 @@ Broadcast broadcast_of(const char* what, const Shape& shape, const Shape& input,
     step *= shape[i];
     if (is_channel(axes, axis)) continue;
     result.is_per_channel &= shape[i] == 1;
-    result.is_per_sample |= axis == 0;
+    result.is_per_sample |= axis == 0 && shape[i] != 1;
   }
   return result;
 }

@@ -70,7 +70,9 @@ std::span<const double> BatchNormalizationTape::batch_count() const noexcept {
 BatchNormalization::BatchNormalization(BatchNormalizationOptions options)
     : Layer({"BatchNormalization", options.name, options.input_shape, options.dtype,
              options.trainable, options.scope}),
-      options_(std::move(options)) {}
+      options_(std::move(options)) {
+  set_mode(options_.mode);
+}
 
 BatchNormalization::~BatchNormalization() = default;
 BatchNormalization::BatchNormalization(BatchNormalization&&) noexcept = default;
@@ -161,12 +163,16 @@ void BatchNormalization::do_connect(const Communicator& replicas) {
   const Communicator alone;
   const Communicator group =
       options_.synchronized ? group_of(options_.synchronization_group, replicas) : Communicator();
-  if (!group.is_solo() && parts_->axes.front() == 0)
-    throw ArgumentError(fmt::format(
-        "layer '{}': the batch axis cannot be the channel axis when synchronized over {} ranks",
-        name(), group.size()));
-  parts_->group_is_all = group.size() == replicas.size();
   const std::string who = fmt::format("layer '{}'", name());
+  // Groups differ in size, and a rank that is alone must hear of the refusal in another group.
+  if (options_.synchronized && parts_->axes.front() == 0)
+    agree(replicas, {who, "build"}, {}, attempt([&] {
+            if (!group.is_solo())
+              throw ArgumentError(fmt::format(
+                  "the batch axis cannot be the channel axis when synchronized over {} ranks",
+                  group.size()));
+          }));
+  parts_->group_is_all = group.size() == replicas.size();
   const std::size_t length = sums_length(parts_->num_channels);
   const std::size_t gradient_length =
       gradient_sums_length(parts_->num_channels, options_.adjustment != nullptr);
@@ -174,20 +180,6 @@ void BatchNormalization::do_connect(const Communicator& replicas) {
   parts_->backward.emplace(group, who, "backward", gradient_length);
   parts_->own_forward.emplace(alone, who, "forward", length);
   parts_->own_backward.emplace(alone, who, "backward", gradient_length);
-}
-
-std::string BatchNormalization::configuration() const {
-  const auto& o = options_;
-  return fmt::format(
-      "axis {}, momentum {}, epsilon {}, center {} ({}), scale {} ({}), moving_mean {}, "
-      "moving_variance {}, renorm {} ({}, {}, {}; momentum {}), moving variance kind {}, zero "
-      "debias {}, updates {}, nonfinite {}, frozen mode {}, synchronized {}",
-      o.axis.values().front(), o.momentum ? fmt::format("{}", *o.momentum) : "cumulative",
-      o.epsilon, o.center, to_string(o.beta_initializer), o.scale, to_string(o.gamma_initializer),
-      to_string(o.moving_mean_initializer), to_string(o.moving_variance_initializer), o.renorm,
-      o.renorm_clipping.rmin, o.renorm_clipping.rmax, o.renorm_clipping.dmax, o.renorm_momentum,
-      static_cast<int>(o.moving_variance), o.zero_debias_moving_mean, static_cast<int>(o.updates),
-      static_cast<int>(o.nonfinite), static_cast<int>(o.frozen_mode), o.synchronized);
 }
 
 void BatchNormalization::forward(const TensorView& input, const MutableTensorView& output,
@@ -221,8 +213,7 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
     record->add_ghosts(sums);
   });
   if (!failure && record->has_ghosts) failure = record->unusable_ghost();
-  exchange.merge(call.step, failure,
-                 {"adjustment", failure ? 0 : record->adjustment_fingerprint()});
+  exchange.merge(call.step, failure, failure ? Content() : record->content());
   if (record->has_ghosts) {
     record->take_batch_from_ghosts(sums);
   } else {
@@ -434,7 +425,8 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   record.has_ghosts = record.is_training && options_.virtual_batch_size.has_value();
   if (record.is_training) validate_call(options_, call, input.shape()[0]);
   record.weights.set(call, input.shape());
-  record.is_fused = parts_->is_fused && !record.weights.is_given;
+  record.may_be_fused = parts_->is_fused;
+  record.is_fused = record.may_be_fused && !record.weights.is_given;
   record.residual = call.residual;
   if (!call.residual.is_null()) check_residual(call.residual, input);
   const SampleGroups groups{record.has_ghosts ? *options_.virtual_batch_size : 0,

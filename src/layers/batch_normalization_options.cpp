@@ -7,6 +7,7 @@
 
 #include "layers/batch_normalization_parts.hpp"
 #include "lockstep/base/error.hpp"
+#include "lockstep/params/variable_store.hpp"
 #include "stats/column_layout.hpp"
 
 namespace lockstep {
@@ -62,8 +63,12 @@ void validate_renorm(const BatchNormalizationOptions& options) {
   if (options.fused_rules != FusedRules::contrib) return;
   refuse_if(options.zero_debias_moving_mean,
             "contrib: renorm cannot be combined with zero_debias_moving_mean");
-  refuse_if(options.updates == Updates::immediate,
-            "contrib: renorm needs updates in the default update collection, not immediate ones");
+  const CollectionNames& collections = options.scope.updates_collections;
+  const bool is_default =
+      collections.empty() || collections == CollectionNames{update_ops_collection};
+  refuse_if(options.updates == Updates::immediate || !is_default,
+            "contrib: renorm needs updates in the default update collection, not immediate ones or "
+            "those of other collections");
 }
 
 void validate_ghosts(const BatchNormalizationOptions& options, const std::vector<int>& axes) {
@@ -133,9 +138,9 @@ std::vector<int> channel_axes_of(const BatchNormalizationOptions& options,
   if (format.empty()) return resolved_axes(options.axis.values(), input_shape);
   if (format != "NHWC" && format != "NCHW")
     throw ArgumentError(fmt::format("data_format must be NHWC or NCHW, got '{}'", format));
-  if (format == "NCHW" && input_shape.rank() < 2)
-    throw ArgumentError(fmt::format("data_format NCHW needs an input of rank 2 or more, got {}",
-                                    to_string(input_shape)));
+  if (input_shape.rank() < 2)
+    throw ArgumentError(fmt::format("data_format {} needs an input of rank 2 or more, got {}",
+                                    format, to_string(input_shape)));
   const std::vector<int> axes{format == "NHWC" ? input_shape.rank() - 1 : 1};
   if (options.axis != Axes(-1) && resolved_axes(options.axis.values(), input_shape) != axes)
     throw ArgumentError(
@@ -166,6 +171,7 @@ void validate_call(const BatchNormalizationOptions& options, const Call& call,
 }
 
 void validate(const BatchNormalizationOptions& options, const Shape& input_shape) {
+  refuse_if(!options.refusal.empty(), options.refusal.c_str());
   const std::vector<int> axes = channel_axes_of(options, input_shape);
   for (const int axis : axes)
     if (input_shape[axis] <= 0)

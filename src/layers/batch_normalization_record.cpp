@@ -53,8 +53,7 @@ NormalizationBatch<T> Record::batch() const {
                                .activation = options->activation,
                                .negative_slope = options->negative_slope};
   if (!residual.is_null()) result.residual = residual.values<T>().data();
-  if (uses_batch_statistics && weights.is_given)
-    result.weights = {weights.values.data(), weights.stride};
+  if (weights.is_given) result.weights = {weights.values.data(), weights.stride};
   if (!adjustment.element_scale.empty())
     result.adjustment = {adjustment.element_scale.data(), adjustment.element_bias.data(),
                          factor.data(), offset.data()};
@@ -115,9 +114,11 @@ std::optional<Failure> Record::unusable_ghost() const {
 }
 
 void Record::take_batch_from_moments() noexcept {
-  std::ranges::copy(moments.count, count.begin());
-  std::ranges::copy(moments.variance, variance.begin());
-  std::ranges::transform(normalization.center, moments.offset, mean.begin(), std::plus());
+  for (std::size_t c = 0; c < count.size(); ++c) {
+    count[c] = moments.count[c];
+    mean[c] = count[c] > 0.0 ? normalization.center[c] + moments.offset[c] : 0.0;
+    variance[c] = moments.variance[c];
+  }
 }
 
 // A channel that is not finite in one ghost batch becomes NaN in all of them, on all ranks.
@@ -164,8 +165,9 @@ double Record::epsilon() const noexcept {
   return is_fused ? std::max(options->epsilon, fused_epsilon) : options->epsilon;
 }
 
-std::uint64_t Record::adjustment_fingerprint() const noexcept {
-  return options->adjustment_differs_by_rank ? 0 : adjustment.fingerprint;
+Content Record::content() const noexcept {
+  if (may_be_fused) return weights.is_given ? Content{"weights", 1} : Content{"no weights", 2};
+  return {"adjustment", options->adjustment_differs_by_rank ? 0 : adjustment.fingerprint};
 }
 
 void Record::link() noexcept {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "comm/exchange.hpp"
 #include "comm/failure.hpp"
 #include "kernels/blocks.hpp"
 #include "kernels/normalization.hpp"
@@ -29,6 +30,7 @@ struct BatchNormalizationTape::Record {
   bool is_training = false;            ///< so that it is merged over the layer's group
   bool learns = false;                 ///< so that it updates the moving statistics
   bool is_measured = false;            ///< so that it tells a PopulationRecorder instead
+  bool may_be_fused = false;           ///< followed TensorFlow's fused kernel without weights
   bool is_fused = false;               ///< follows TensorFlow's fused kernel
   bool has_ghosts = false;
   bool has_pending_shift = false;
@@ -77,8 +79,9 @@ struct BatchNormalizationTape::Record {
 
   /// What is added to variances.
   [[nodiscard]] double epsilon() const noexcept;
-  /// Of an adjustment that must be equal on all ranks; 0 for none.
-  [[nodiscard]] std::uint64_t adjustment_fingerprint() const noexcept;
+  /// What must be equal on all ranks: an adjustment, or where the fused kernel would run without
+  /// weights, whether there are any.
+  [[nodiscard]] Content content() const noexcept;
 
   /// Chains normalization, renormalization, adjustment, gamma and beta.
   void link() noexcept;

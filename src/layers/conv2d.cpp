@@ -73,18 +73,6 @@ Shape Conv2D::output_shape(const Shape& input_shape) const {
       options_.data_format);
 }
 
-std::string Conv2D::configuration() const {
-  return fmt::format(
-      "filters {}, kernel_size {}, strides {}, padding {}, data_format {}, use_bias {}, "
-      "kernel_initializer {}, bias_initializer {}, kernel_regularizer {}, bias_regularizer {}, "
-      "kernel_constraint {}, bias_constraint {}, trainable {}",
-      options_.filters, to_string(options_.kernel_size), to_string(options_.strides),
-      name_of(options_.padding), name_of(options_.data_format), options_.use_bias,
-      to_string(options_.kernel_initializer), to_string(options_.bias_initializer),
-      to_string(options_.kernel_regularizer), to_string(options_.bias_regularizer),
-      to_string(options_.kernel_constraint), to_string(options_.bias_constraint), is_trainable());
-}
-
 std::unique_ptr<Tape> Conv2D::make_tape() const { return std::make_unique<InputTape<Conv2D>>(); }
 
 void Conv2D::do_create(const Shape& input_shape) {

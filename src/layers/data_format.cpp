@@ -3,11 +3,23 @@
 namespace lockstep {
 
 std::string_view name_of(DataFormat data_format) noexcept {
-  return data_format == DataFormat::nhwc ? "nhwc" : "nchw";
+  switch (data_format) {
+    case DataFormat::nhwc:
+      return "nhwc";
+    case DataFormat::nchw:
+      return "nchw";
+  }
+  return "unknown";
 }
 
 std::string_view name_of(Padding padding) noexcept {
-  return padding == Padding::valid ? "valid" : "same";
+  switch (padding) {
+    case Padding::valid:
+      return "valid";
+    case Padding::same:
+      return "same";
+  }
+  return "unknown";
 }
 
 }  // namespace lockstep

@@ -60,17 +60,6 @@ Shape Dense::output_shape(const Shape& input_shape) const {
   return input_shape.with(last, options_.units);
 }
 
-std::string Dense::configuration() const {
-  return fmt::format(
-      "units {}, activation {}, use_bias {}, kernel_initializer {}, bias_initializer {}, "
-      "kernel_regularizer {}, bias_regularizer {}, kernel_constraint {}, bias_constraint {}, "
-      "trainable {}",
-      options_.units, lockstep::name_of(options_.activation), options_.use_bias,
-      to_string(options_.kernel_initializer), to_string(options_.bias_initializer),
-      to_string(options_.kernel_regularizer), to_string(options_.bias_regularizer),
-      to_string(options_.kernel_constraint), to_string(options_.bias_constraint), is_trainable());
-}
-
 std::unique_ptr<Tape> Dense::make_tape() const { return std::make_unique<DenseTape>(); }
 
 void Dense::do_create(const Shape& input_shape) {

@@ -56,11 +56,6 @@ Dropout::Dropout(DropoutOptions options)
 
 Shape Dropout::output_shape(const Shape& input_shape) const { return input_shape; }
 
-std::string Dropout::configuration() const {
-  return fmt::format("rate {}, seed {}", options_.rate,
-                     options_.seed ? std::to_string(*options_.seed) : "of the call");
-}
-
 std::unique_ptr<Tape> Dropout::make_tape() const { return std::make_unique<DropoutTape>(); }
 
 void Dropout::do_create(const Shape&) {

@@ -25,8 +25,6 @@ Shape Flatten::output_shape(const Shape& input_shape) const {
   return {input_shape[0], input_shape.without_first().num_elements()};
 }
 
-std::string Flatten::configuration() const { return "row-major"; }
-
 std::unique_ptr<Tape> Flatten::make_tape() const { return std::make_unique<InputTape<Flatten>>(); }
 
 void Flatten::do_create(const Shape& input_shape) { (void)output_shape(input_shape); }

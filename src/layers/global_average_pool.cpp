@@ -45,10 +45,6 @@ Shape GlobalAveragePool::output_shape(const Shape& input_shape) const {
   return {input_shape[0], sample_columns_of(input_shape, options_.data_format).channels};
 }
 
-std::string GlobalAveragePool::configuration() const {
-  return fmt::format("data_format {}", name_of(options_.data_format));
-}
-
 std::unique_ptr<Tape> GlobalAveragePool::make_tape() const {
   return std::make_unique<InputTape<GlobalAveragePool>>();
 }

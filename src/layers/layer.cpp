@@ -2,11 +2,11 @@
 
 #include <spdlog/fmt/fmt.h>
 
-#include <array>
 #include <utility>
 
 #include "comm/agreement.hpp"
 #include "layers/default_name.hpp"
+#include "layers/layer_properties.hpp"
 #include "lockstep/base/error.hpp"
 #include "params/variable_place.hpp"
 
@@ -32,17 +32,14 @@ Layer::Layer(Layer&&) noexcept = default;
 Layer& Layer::operator=(Layer&&) noexcept = default;
 
 void Layer::build(const Shape& input_shape, const Communicator& replicas) {
+  std::vector<Property> properties;
   const auto failure = attempt([&] {
     if (!is_built()) created_for_.reset();  // of a call in which another rank failed
     make_variables(input_shape, DType::float32, 0);
+    properties = properties_of(*this);
+    properties.insert(properties.begin(), {"layer", fmt::format("{} '{}'", type(), name())});
+    properties.push_back({"sample shape", to_string(sample_shape_of(input_shape))});
   });
-  const std::array properties{Property{"layer", fmt::format("{} '{}'", type(), name())},
-                              Property{"options", configuration()},
-                              Property{"variables", fmt::format("of '{}'", variable_scope())},
-                              Property{"reuse", reuses_variables() ? "true" : "false"},
-                              Property{"trainable", is_trainable() ? "true" : "false"},
-                              Property{"dtype", std::string(lockstep::name_of(dtype()))},
-                              Property{"sample shape", to_string(sample_shape_of(input_shape))}};
   agree(replicas, {fmt::format("layer '{}'", name()), "build", -1}, properties, failure);
   connect(std::make_shared<const Communicator>(replicas.dup()));
   enter_collections();  // after all that can fail on another rank: a store has nothing half built
@@ -59,8 +56,8 @@ void Layer::make_variables(const Shape& input_shape, DType default_dtype, std::u
     throw ArgumentError("the input has no axis; a layer needs at least one");
   const DType dtype = traits_.dtype.value_or(default_dtype);
   if (!is_floating(dtype))
-    throw ArgumentError(fmt::format("layer '{}' cannot compute in {}; use a floating dtype",
-                                    name(), lockstep::name_of(dtype)));
+    throw ArgumentError(fmt::format("layer '{}' cannot compute in {}; use a floating dtype", name(),
+                                    lockstep::name_of(dtype)));
   traits_.dtype = dtype;
   seed_ = seed;
   variables_.clear();  // of an attempt that failed
@@ -78,7 +75,7 @@ void Layer::connect(std::shared_ptr<const Communicator> control) {
 }
 
 void Layer::set_mode(Mode mode) {
-  agree_on("mode", mode == Mode::training ? "training" : "inference");
+  agree_on("mode", std::string(lockstep::name_of(mode)));
   mode_ = mode;
 }
 

@@ -38,13 +38,6 @@ Shape Pool2D::output_shape(const Shape& input_shape) const {
       options_.data_format);
 }
 
-std::string Pool2D::configuration() const {
-  return fmt::format("pool_size {}, strides {}, padding {}, data_format {}",
-                     to_string(options_.pool_size),
-                     to_string(options_.strides.value_or(options_.pool_size)),
-                     name_of(options_.padding), name_of(options_.data_format));
-}
-
 void Pool2D::do_create(const Shape& input_shape) {
   static_cast<void>(output_shape(input_shape));  // judges options and shape
 }

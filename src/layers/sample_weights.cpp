@@ -56,14 +56,15 @@ void SampleWeights::set(const Call& call, const Shape& input_shape) {
   for (int axis = num_axes; axis < input_shape.rank(); ++axis) stride *= input_shape[axis];
   stride = std::max<std::int64_t>(stride, 1);
 
-  std::vector<double> weights(static_cast<std::size_t>(num_samples), 1.0);
+  values.assign(static_cast<std::size_t>(num_samples * num_per_sample), 1.0);
   if (has_weights) {
     check_weights(call.batch_weights, num_samples);
-    read_as_double(call.batch_weights, weights);
-    check_values(weights);
+    per_sample.resize(static_cast<std::size_t>(num_samples));
+    read_as_double(call.batch_weights, per_sample);
+    check_values(per_sample);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = per_sample[i / static_cast<std::size_t>(num_per_sample)];
   }
-  for (const double weight : weights)
-    values.insert(values.end(), static_cast<std::size_t>(num_per_sample), weight);
   if (has_mask) {
     const auto mask = call.mask.values<bool>();
     for (std::size_t i = 0; i < values.size(); ++i)

@@ -18,6 +18,8 @@ struct SampleWeights {
   /// Those of a call on an input of `input_shape`: weights times mask. Throws ArgumentError for a
   /// wrong dtype, rank, length or extent, and for weights that are negative or not finite.
   void set(const Call& call, const Shape& input_shape);
+
+  std::vector<double> per_sample;  ///< scratch of set(): the batch weights
 };
 
 }  // namespace lockstep

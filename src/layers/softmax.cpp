@@ -53,8 +53,6 @@ Shape Softmax::output_shape(const Shape& input_shape) const {
   return input_shape;
 }
 
-std::string Softmax::configuration() const { return fmt::format("axis {}", options_.axis); }
-
 std::unique_ptr<Tape> Softmax::make_tape() const { return std::make_unique<SoftmaxTape>(); }
 
 void Softmax::do_create(const Shape& input_shape) { (void)output_shape(input_shape); }

@@ -12,6 +12,7 @@
 #include "lockstep/comm/collectives.hpp"
 #include "model/layer_facts.hpp"
 #include "model/shared_gradients.hpp"
+#include "model/model_properties.hpp"
 #include "model/summary.hpp"
 
 namespace lockstep {
@@ -157,13 +158,7 @@ void Sequential::build_for(const std::optional<Shape>& input_shape) {
     if (is_built()) throw StateError(fmt::format("model '{}' is built already", name()));
     const Shape sample_shape = sample_shape_for(input_shape);
     create(sample_shape);
-    properties = {{"dtype", std::string(name_of(dtype()))},
-                  {"seed", std::to_string(seed())},
-                  {"sample shape", to_string(sample_shape)},
-                  {"number of layers", std::to_string(stages_.size())}};
-    for (std::size_t i = 0; i < stages_.size(); ++i)
-      properties.push_back(property_of(i, *stages_[i].layer, stages_[i].output_shape));
-    properties.push_back({"number of variables", std::to_string(variables().size())});
+    properties = properties_of(options_, sample_shape, rows());
   });
   agree(strategy_.replicas(), {fmt::format("model '{}'", name()), "build", -1}, properties,
         failure);
@@ -175,6 +170,12 @@ void Sequential::build_for(const std::optional<Shape>& input_shape) {
 
 std::vector<Layer*> Sequential::layers() {
   std::vector<Layer*> result;
+  for (const Stage& stage : stages_) result.push_back(stage.layer.get());
+  return result;
+}
+
+std::vector<const Layer*> Sequential::layers() const {
+  std::vector<const Layer*> result;
   for (const Stage& stage : stages_) result.push_back(stage.layer.get());
   return result;
 }
@@ -210,14 +211,18 @@ Variable& Sequential::variable(std::string_view full_name) {
 
 std::string Sequential::summary() {
   create_if_needed();
+  return summary_of(name(), rows());
+}
+
+std::vector<SummaryRow> Sequential::rows() const {
   std::vector<SummaryRow> rows;
   for (const Stage& stage : stages_) rows.push_back({stage.layer.get(), stage.output_shape});
-  return summary_of(name(), rows);
+  return rows;
 }
 
 void Sequential::set_mode(Mode mode) {
   if (is_built()) {
-    const Property property{"mode", mode == Mode::training ? "training" : "inference"};
+    const Property property{"mode", std::string(name_of(mode))};
     agree(*control_, {fmt::format("model '{}'", name()), "set_mode", -1}, {&property, 1});
   }
   mode_ = mode;
@@ -341,10 +346,6 @@ void Sequential::add_appointments(Pass pass, Schedule& schedule) {
   else
     std::for_each(stages_.rbegin(), stages_.rend(),
                   [&](Stage& stage) { stage.layer->add_appointments(pass, schedule); });
-}
-
-Tensor Sequential::predict(const TensorView& input) {
-  return forward(input, {.mode = Mode::inference});
 }
 
 }  // namespace lockstep

@@ -10,8 +10,8 @@ namespace {
 void check_predictions(const TensorView& predictions) {
   predictions.check("the predictions");
   if (!is_floating(predictions.dtype()))
-    throw ArgumentError(fmt::format("expected float32 or float64 predictions, got {}",
-                                    name_of(predictions.dtype())));
+    throw ArgumentError(
+        fmt::format("expected floating predictions, got {}", name_of(predictions.dtype())));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "parallel/gradient_exchange.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/convert.hpp"
 
@@ -47,12 +48,20 @@ void GradientExchange::merge(std::int64_t step) {
       std::ranges::fill(slot, 0.0);
   });
   exchange_.merge(step, std::nullopt);
+  for_each_parameter([](Variable& parameter, std::span<double> slot) {
+    if (parameter.is_trainable() && parameter.gradient_scope() == GradientScope::global)
+      read_as_double(parameter.grad(), slot);
+  });
+}
+
+bool GradientExchange::is_finite() noexcept {
+  return std::ranges::all_of(exchange_.payload().subspan(num_sums_),
+                             [](double value) { return std::isfinite(value); });
 }
 
 void GradientExchange::finish(double divisor) noexcept {
   for_each_parameter([&](Variable& parameter, std::span<double> slot) {
     if (!parameter.is_trainable()) return;
-    if (parameter.gradient_scope() == GradientScope::global) read_as_double(parameter.grad(), slot);
     for (double& value : slot) value /= divisor;
     write_from_double(slot, parameter.grad());
   });

@@ -30,6 +30,10 @@ class GradientExchange {
   /// Gradients in the variables stay as they were. Collective.
   void merge(std::int64_t step);
 
+  /// After merge(): whether every trainable parameter's gradient of all ranks is finite. The same
+  /// on all ranks.
+  [[nodiscard]] bool is_finite() noexcept;
+
   /// After merge(): every trainable parameter's gradient becomes the global one divided by
   /// `divisor`.
   void finish(double divisor) noexcept;

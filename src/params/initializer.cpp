@@ -92,30 +92,6 @@ void require_finite(double value) {
     throw ArgumentError(fmt::format("a constant initializer needs a finite value, got {}", value));
 }
 
-std::string_view name_of(Fan fan) {
-  switch (fan) {
-    case Fan::in:
-      return "in";
-    case Fan::out:
-      return "out";
-    case Fan::average:
-      return "average";
-  }
-  return "unknown";
-}
-
-std::string_view name_of(Distribution distribution) {
-  switch (distribution) {
-    case Distribution::truncated_normal:
-      return "truncated_normal";
-    case Distribution::untruncated_normal:
-      return "untruncated_normal";
-    case Distribution::uniform:
-      return "uniform";
-  }
-  return "unknown";
-}
-
 std::string seed_text(const std::optional<std::uint64_t>& seed) {
   return seed ? fmt::format(", seed {}", *seed) : std::string();
 }
@@ -164,6 +140,30 @@ void initialize(const Initializer& initializer, std::string_view name, std::uint
           [&](const VarianceScaling& scaling) { fill_scaled(scaling, key(scaling.seed), values); },
       },
       initializer);
+}
+
+std::string_view name_of(Fan fan) noexcept {
+  switch (fan) {
+    case Fan::in:
+      return "in";
+    case Fan::out:
+      return "out";
+    case Fan::average:
+      return "average";
+  }
+  return "unknown";
+}
+
+std::string_view name_of(Distribution distribution) noexcept {
+  switch (distribution) {
+    case Distribution::truncated_normal:
+      return "truncated_normal";
+    case Distribution::untruncated_normal:
+      return "untruncated_normal";
+    case Distribution::uniform:
+      return "uniform";
+  }
+  return "unknown";
 }
 
 std::string to_string(const Initializer& initializer) {

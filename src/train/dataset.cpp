@@ -17,10 +17,9 @@ void check_destination(const char* what, const MutableTensorView& destination, c
   const bool fits =
       is_floating(kept) ? is_floating(destination.dtype()) : destination.dtype() == kept;
   if (!fits || destination.shape() != shape)
-    throw ArgumentError(fmt::format("{}: expected {} {}, got {} {}", what,
-                                    is_floating(kept) ? "float32 or float64" : name_of(kept),
-                                    to_string(shape), name_of(destination.dtype()),
-                                    to_string(destination.shape())));
+    throw ArgumentError(fmt::format(
+        "{}: expected {} {}, got {} {}", what, is_floating(kept) ? "floating" : name_of(kept),
+        to_string(shape), name_of(destination.dtype()), to_string(destination.shape())));
 }
 
 // destination[i] = source[indices[i]], for rows of `size` elements.
@@ -85,8 +84,7 @@ ArrayDataset::ArrayDataset(Tensor inputs, Tensor targets, std::optional<std::int
         "axis 0 of inputs and targets runs over the same samples; got the shapes {} and {}",
         to_string(inputs_.shape()), to_string(targets_.shape())));
   if (!is_floating(inputs_.dtype()))
-    throw ArgumentError(
-        fmt::format("inputs must be float32 or float64, got {}", name_of(inputs_.dtype())));
+    throw ArgumentError(fmt::format("inputs must be floating, got {}", name_of(inputs_.dtype())));
   if (!is_floating(targets_.dtype()))
     num_classes_ = checked_num_classes(targets_.values<std::int64_t>(), num_classes);
   else if (num_classes)

@@ -21,7 +21,7 @@ void check_learning_rate(double value) {
 }
 
 double squared_norm_of(const TensorView& gradient) {
-  return visit_floating(gradient.dtype(), [&]<class T>(TypeTag<T>) {
+  return visit_parameter(gradient.dtype(), [&]<class T>(TypeTag<T>) {
     double sum = 0.0;
     for (const double value : gradient.values<T>()) sum += value * value;
     return sum;
@@ -56,7 +56,7 @@ void Optimizer::prepare(std::span<Variable* const> variables) {
   std::vector<Parameter> parameters;
   for (Variable* variable : variables) {
     if (variable->role() != VariableRole::parameter) continue;
-    if (!is_floating(variable->dtype()))
+    if (!is_floating(variable->dtype()) || is_16_bit(variable->dtype()))
       throw ArgumentError(fmt::format("the parameter '{}' is {}; only float32 and float64 train",
                                       variable->name(), lockstep::name_of(variable->dtype())));
     std::vector<Tensor> slots(slot_names().size(), Tensor(variable->shape(), variable->dtype()));
@@ -123,7 +123,7 @@ void Sgd::update(Variable& variable, std::span<Tensor> slots,
                  double gradient_factor) const noexcept {
   const double rate = learning_rate() * gradient_factor;
   const double momentum = options_.momentum;
-  visit_floating(variable.dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(variable.dtype(), [&]<class T>(TypeTag<T>) {
     const auto gradients = std::as_const(variable).grad().values<T>();
     const auto values = variable.value().values<T>();
     const auto velocities = slots.empty() ? std::span<T>() : slots[0].values<T>();
@@ -168,7 +168,7 @@ void Adam::update(Variable& variable, std::span<Tensor> slots,
   const auto t = static_cast<double>(num_steps());
   const double rate = learning_rate() * std::sqrt(1.0 - std::pow(options_.beta_2, t)) /
                       (1.0 - std::pow(options_.beta_1, t));
-  visit_floating(variable.dtype(), [&]<class T>(TypeTag<T>) {
+  visit_parameter(variable.dtype(), [&]<class T>(TypeTag<T>) {
     const auto gradients = std::as_const(variable).grad().values<T>();
     const auto values = variable.value().values<T>();
     const auto first = slots[0].values<T>();

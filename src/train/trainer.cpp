@@ -210,5 +210,8 @@ void Trainer::request_stop() noexcept { parts_->stop_requested = true; }
 Sequential& Trainer::model() noexcept { return parts_->model; }
 Optimizer& Trainer::optimizer() noexcept { return *parts_->optimizer; }
 std::int64_t Trainer::num_steps() const noexcept { return parts_->num_steps; }
+double Trainer::loss_scale() const noexcept {
+  return parts_->loss_scale ? parts_->loss_scale->value() : 1.0;
+}
 
 }  // namespace lockstep

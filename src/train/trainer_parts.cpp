@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/convert.hpp"
 #include "base/visit_dtype.hpp"
 #include "comm/agreement.hpp"
 #include "lockstep/base/error.hpp"
@@ -15,9 +16,13 @@ namespace {
 // The message of a step starts with count, loss, metrics; then whether a rank wants to stop.
 enum Sum : std::size_t { count, loss_sum, first_metric };
 
-void scale(const MutableTensorView& tensor, double factor) {
-  visit_floating(tensor.dtype(), [&]<class T>(TypeTag<T>) {
-    for (T& value : tensor.values<T>()) value = static_cast<T>(value * factor);
+// target = factor * source, rounded once. Both may be the same memory.
+void write_scaled(const TensorView& source, double factor, const MutableTensorView& target) {
+  visit_parameter(source.dtype(), [&]<class From>(TypeTag<From>) {
+    visit_floating(target.dtype(), [&]<class To>(TypeTag<To>) {
+      std::ranges::transform(source.values<From>(), target.values<To>().begin(),
+                             [&](From value) { return static_cast<To>(value * factor); });
+    });
   });
 }
 
@@ -63,6 +68,7 @@ void Trainer::Parts::prepare(const Shape& input_shape) {
   const bool has_functions = std::ranges::any_of(variables, has_function);
   const auto failure = attempt([&] {
     optimizer->prepare(variables);
+    if (options.loss_scaling) validate(*options.loss_scaling);
     if (has_functions) before_update.emplace(variables, *optimizer);
   });
   std::string metrics;
@@ -73,6 +79,7 @@ void Trainer::Parts::prepare(const Shape& input_shape) {
                      {"loss", loss->configuration()},
                      {"metrics", metrics},
                      {"averaging", options.averaging == Averaging::samples ? "samples" : "ranks"},
+                     {"loss scaling", to_string(options.loss_scaling)},
                      {"seed", std::to_string(options.seed)}});
   agree(replicas(), {"trainer", "build", -1}, properties, failure);
   if (has_functions) confirmation.emplace(replicas(), "trainer", "update", 0);
@@ -101,13 +108,14 @@ std::size_t Trainer::Parts::num_sums() const {
 }
 
 void Trainer::Parts::add_sums(const TensorView& predictions, const TensorView& samples_targets,
-                              const MutableTensorView& gradient, std::span<double> sums) const {
-  sums[count] += static_cast<double>(predictions.shape()[0]);
-  sums[loss_sum] += loss->evaluate(predictions, samples_targets, gradient);
+                              const MutableTensorView& gradient, std::span<double> sums) {
+  const TensorView wide = converted(predictions, parameter_dtype_of(predictions.dtype()), outputs);
+  sums[count] += static_cast<double>(wide.shape()[0]);
+  sums[loss_sum] += loss->evaluate(wide, samples_targets, gradient);
   std::size_t first = first_metric;
   for (const auto& metric : options.metrics) {
     const auto length = static_cast<std::size_t>(metric->num_sums());
-    metric->add(predictions, samples_targets, sums.subspan(first, length));
+    metric->add(wide, samples_targets, sums.subspan(first, length));
     first += length;
   }
 }
@@ -164,15 +172,14 @@ void Trainer::Parts::run_step(const Batch& batch) {
   const std::span<double> sums = gradients->sums();
   std::ranges::fill(sums, 0.0);
   sums.back() = stop_requested ? 1.0 : 0.0;
-  loss_gradient.resize(predictions.shape(), predictions.dtype());
+  loss_gradient.resize(predictions.shape(), parameter_dtype_of(predictions.dtype()));
   add_sums(predictions, batch.targets, loss_gradient, sums);
   if (!std::isfinite(sums[loss_sum]))
     throw NonFiniteError(
         fmt::format("the loss is {}: the predictions or the targets hold NaN or "
                     "infinity, or the training diverges",
                     sums[loss_sum]));
-  if (options.averaging == Averaging::ranks && sums[count] > 0.0)
-    scale(loss_gradient, 1.0 / (sums[count] * replicas().size()));
+  const TensorView output_gradient = scaled_seed(predictions.dtype());
   phase = "regularizers";
   check_functions();
   step_penalty = regularization_loss();
@@ -182,10 +189,30 @@ void Trainer::Parts::run_step(const Batch& batch) {
                     "training diverges",
                     step_penalty));
   phase = "backward";
-  model.backward(loss_gradient);
+  model.backward(output_gradient);
   phase = "gradients";
   gradients->merge(num_steps);
+  has_overflowed = loss_scale && !gradients->is_finite();
   if (confirmation) try_update();
+}
+
+// The gradient of the loss as it goes backward: scaled, and of the model's dtype.
+TensorView Trainer::Parts::scaled_seed(DType dtype) {
+  double factor = loss_scale ? loss_scale->value() : 1.0;
+  const double num_samples = gradients->sums()[count];
+  if (options.averaging == Averaging::ranks && num_samples > 0.0)
+    factor /= num_samples * replicas().size();
+  if (loss_scale && loss_scale->is_exhausted())
+    throw NonFiniteError(
+        "the gradients stay infinite or NaN however small the scale of the loss: a layer's "
+        "backward pass gives them, or the training diverges");
+  MutableTensorView result = loss_gradient;
+  if (is_16_bit(dtype)) {
+    seed.resize(loss_gradient.shape(), dtype);
+    result = seed;
+  }
+  write_scaled(loss_gradient, factor, result);
+  return result;
 }
 
 void Trainer::Parts::check_functions() const {
@@ -198,9 +225,16 @@ void Trainer::Parts::check_functions() const {
                     (*found)->name()));
 }
 
+// Decided from merged numbers, so that all ranks do the same.
+bool Trainer::Parts::is_update_due() noexcept {
+  return gradients->sums()[count] > 0.0 && !has_overflowed;
+}
+
 // From the merged gradients to the next parameters; throws only what functions of the user's do.
 void Trainer::Parts::update() {
-  gradients->finish(options.averaging == Averaging::samples ? gradients->sums()[count] : 1.0);
+  const double num_averaged =
+      options.averaging == Averaging::samples ? gradients->sums()[count] : 1.0;
+  gradients->finish(num_averaged * (loss_scale ? loss_scale->value() : 1.0));
   for (Variable* variable : variables)
     within("the regularizer", *variable, [&] { add_regularization_gradient(*variable); });
   optimizer->apply();
@@ -213,7 +247,7 @@ void Trainer::Parts::try_update() {
   phase = "update";
   before_update->take();
   try {
-    if (gradients->sums()[count] > 0.0) update();
+    if (is_update_due()) update();
     confirmation->merge(num_steps, std::nullopt);
   } catch (...) {
     before_update->put_back();
@@ -229,9 +263,14 @@ void Trainer::Parts::finish_step() noexcept {
   add_penalty(step_penalty, step_sums);
   write_scores(step_sums, record.training);
   record.step = num_steps++;
-  if (!(step_sums[count] > 0.0)) return;
-  if (!confirmation) update();
-  model.commit();
+  record.is_skipped = has_overflowed;
+  if (loss_scale) record.loss_scale = loss_scale->value();
+  if (is_update_due()) {
+    if (!confirmation) update();
+    model.commit();
+  }
+  if (loss_scale && has_overflowed) loss_scale->back_off();
+  if (loss_scale && is_update_due()) loss_scale->grow_after_good_step();
 }
 
 }  // namespace lockstep

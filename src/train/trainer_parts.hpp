@@ -16,6 +16,7 @@
 #include "lockstep/train/sampler.hpp"
 #include "lockstep/train/trainer.hpp"
 #include "parallel/gradient_exchange.hpp"
+#include "train/loss_scale.hpp"
 #include "train/snapshot.hpp"
 
 namespace lockstep {
@@ -50,12 +51,17 @@ struct Trainer::Parts {
       : model(trained),
         optimizer(std::move(steps)),
         loss(std::move(measure)),
-        options(std::move(settings)) {}
+        options(std::move(settings)) {
+    if (!options.loss_scaling && model.dtype() == DType::float16) options.loss_scaling.emplace();
+    if (options.loss_scaling) loss_scale.emplace(*options.loss_scaling);
+  }
 
   Sequential& model;
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<const Loss> loss;
   TrainerOptions options;
+
+  std::optional<LossScale> loss_scale;
 
   // Made with the first collective call.
   std::vector<Variable*> variables;
@@ -76,8 +82,12 @@ struct Trainer::Parts {
   std::int64_t num_epochs = 0;
   StepRecord record;
   double step_penalty = 0.0;      ///< of the regularizers in the step that runs
+  bool has_overflowed = false;    ///< in that step scaled gradients of all ranks were not finite
   std::vector<double> step_sums;  ///< of the last step's global batch
-  Tensor inputs, targets, loss_gradient;
+  Tensor inputs, targets;
+  Tensor outputs;        ///< predictions in float32, where the model has 16 bits
+  Tensor loss_gradient;  ///< as they are, of float32 or float64
+  Tensor seed;           ///< the same with 16 bits
 
   [[nodiscard]] const Communicator& replicas() const { return model.strategy().replicas(); }
 
@@ -93,9 +103,10 @@ struct Trainer::Parts {
 
   /// Number of sums that describe loss and metrics of some samples: count, loss, metrics.
   [[nodiscard]] std::size_t num_sums() const;
-  /// Adds these samples; the gradient of their loss goes to `gradient` unless it is a null view.
+  /// Adds these samples; the gradient of their loss goes to `gradient`, in parameter_dtype_of()
+  /// that of the predictions, unless it is a null view.
   void add_sums(const TensorView& predictions, const TensorView& samples_targets,
-                const MutableTensorView& gradient, std::span<double> sums) const;
+                const MutableTensorView& gradient, std::span<double> sums);
   void write_scores(std::span<const double> sums, Scores& scores) const;
 
   /// What the regularizers of all parameters add to the loss. Throws what their functions throw.
@@ -123,7 +134,9 @@ struct Trainer::Parts {
  private:
   void begin_step();
   void run_step(const Batch& batch);
+  [[nodiscard]] TensorView scaled_seed(DType dtype);
   void check_functions() const;
+  [[nodiscard]] bool is_update_due() noexcept;
   void update();
   void try_update();
   void finish_step() noexcept;

@@ -48,7 +48,8 @@ std::string without(const std::string& prefix, const std::string& path) {
 
 bool is_public(const File& file) { return file.path.starts_with("include/"); }
 
-// Users of the library as a whole: the command, examples, headers above all modules.
+// Users of the library as a whole: the command, the conformance runner, examples, headers above all
+// modules.
 bool is_user(const File& file) { return file.module.empty() || file.module == "tools"; }
 
 std::vector<std::string> words_in_backticks(const std::string& line) {

@@ -35,6 +35,13 @@ TEST_CASE("dtype: names are those of NumPy") {
   CHECK(name_of(DType::int64) == "int64");
 }
 
+TEST_CASE("dtype: a name leads back to its dtype, any other is refused") {
+  for (const DType dtype : {DType::float32, DType::float64, DType::float16, DType::bfloat16,
+                            DType::int64, DType::boolean})
+    CHECK(dtype_of(name_of(dtype)) == dtype);
+  CHECK_THROWS_WITH(dtype_of("half"), Catch::Contains("'half'") && Catch::Contains("bfloat16"));
+}
+
 TEST_CASE("dtype: parameters are as wide as what passes between layers, and never 16-bit") {
   for (const DType dtype : {DType::float32, DType::float64, DType::float16, DType::bfloat16}) {
     CHECK(is_16_bit(dtype) == (size_of(dtype) == 2));

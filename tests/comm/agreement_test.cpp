@@ -297,6 +297,16 @@ TEST_CASE("assembly: an error that a smaller group agreed on keeps its place") {
   CHECK(caught.origin->phase == "build");
 }
 
+TEST_CASE("assembly: ranks that assemble at different places hear it and go on") {
+  const Communicator world = Communicator::world();
+  if (world.is_solo()) return;
+  const Caught caught = caught_from([&] {
+    assemble(world, {"fit", "end of epoch", world.rank() % 2}, {});
+  });
+  REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::mismatch));
+  REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
+}
+
 TEST_CASE("assembly: after an error the group can assemble and agree again") {
   const Communicator world = Communicator::world();
   CHECK(caught_from_assemble(world, Failure{}).is(ErrorCode::foreign));

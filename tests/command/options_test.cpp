@@ -36,6 +36,16 @@ TEST_CASE("every option of the optimizer and of the statistics has its effect") 
         Approx(last("validation_loss", brief)).epsilon(1e-4));
 }
 
+TEST_CASE("every dtype trains, and each rounds in its own way") {
+  const std::string brief = small + "--steps 5 --dtype ";
+  const double loss = last("loss", brief + "float32");
+  for (const std::string dtype : {"float64", "bfloat16", "float16"}) {
+    CAPTURE(dtype);
+    CHECK(last("loss", brief + dtype) != loss);
+    CHECK(last("loss", brief + dtype) == Approx(loss).epsilon(0.02));
+  }
+}
+
 TEST_CASE("a run that diverges ends with a message and an exit code of its own") {
   for (const std::string steps : {"--steps 1", "--steps 9"})
     for (const int num_ranks : {0, 2}) {

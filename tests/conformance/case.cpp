@@ -17,6 +17,8 @@ double value_at(const char* bytes) {
 
 }  // namespace
 
+std::string name_in_format(DType dtype) { return dtype == DType::float32 ? "f32" : "f64"; }
+
 Array StoredArray::load() const {
   Array array{shape, {}};
   array.values.reserve(static_cast<std::size_t>(shape.num_elements()));

@@ -16,6 +16,9 @@
 
 namespace lockstep::conformance {
 
+/// "f32" or "f64".
+[[nodiscard]] std::string name_in_format(DType dtype);
+
 /// Row-major values.
 struct Array {
   Shape shape;
@@ -41,8 +44,7 @@ struct Tolerance {
 
 struct Expectation {
   StoredArray array;
-  Tolerance float32;  ///< for layers that compute in this precision
-  Tolerance float64;
+  std::map<DType, Tolerance> tolerances;  ///< by the precision that the layer computes in
 };
 
 /// One call of the layer, or several equal ones, and what it must have brought about.

@@ -44,6 +44,4 @@ std::string to_string(Verdict verdict) {
   return {};
 }
 
-std::string name_in_format(DType precision) { return precision == DType::float32 ? "f32" : "f64"; }
-
 }  // namespace lockstep::conformance

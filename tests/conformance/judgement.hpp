@@ -39,7 +39,4 @@ struct Judgement {
 /// "passed".
 [[nodiscard]] std::string to_string(Verdict verdict);
 
-/// "f32".
-[[nodiscard]] std::string name_in_format(DType precision);
-
 }  // namespace lockstep::conformance

@@ -25,8 +25,7 @@ std::string short_name_of(const Variable& variable) {
 }  // namespace
 
 void take_penalty(Layer& layer, Results& results) {
-  (void)layer;
-  results["reg_loss"] = {0.0};
+  results["reg_loss"] = {regularization_loss(layer.variables())};
 }
 
 void take_gradients(Layer& layer, const Communicator& group, Results& results) {
@@ -39,6 +38,7 @@ void take_gradients(Layer& layer, const Communicator& group, Results& results) {
     }
     const std::string name = fmt::format("d{}", short_name_of(*parameter));
     results[name] = gradient;
+    add_regularization_gradient(*parameter);
     results[name + "_total"] = values_of(parameter->grad());
   }
 }
@@ -48,6 +48,7 @@ void descend(Layer& layer, double learning_rate) {
   Sgd optimizer({.learning_rate = learning_rate});
   optimizer.prepare(parameters);
   optimizer.apply();
+  for (Variable* parameter : parameters) apply_constraint(*parameter);
 }
 
 }  // namespace lockstep::conformance

@@ -3,10 +3,11 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <span>
 
 #include "conformance/options.hpp"
 
@@ -28,8 +29,8 @@ std::vector<std::int64_t> counts_of(const Json& json, const char* what) {
 }
 
 DType dtype_of(const std::string& name) {
-  if (name == "f32") return DType::float32;
-  if (name == "f64") return DType::float64;
+  for (const DType dtype : {DType::float32, DType::float64})
+    if (name == name_in_format(dtype)) return dtype;
   throw FormatError(fmt::format("expected the dtype f32 or f64, got '{}'", name));
 }
 
@@ -88,7 +89,7 @@ class Parser {
     for (const Json& name : json.at("run"))
       result.precisions.push_back(dtype_of(name.get<std::string>()));
     for (const Json& step : json.at("steps"))
-      result.steps.push_back(step_of(step, result.objections));
+      result.steps.push_back(step_of(step, result.precisions, result.objections));
     if (result.steps.empty()) throw FormatError("it has no steps");
     if (result.precisions.empty()) throw FormatError("it has no precision to run in");
 
@@ -99,7 +100,8 @@ class Parser {
       throw FormatError(fmt::format("its input has no axis {} to split", axis));
   }
 
-  [[nodiscard]] Step step_of(const Json& json, std::vector<std::string>& objections) const {
+  [[nodiscard]] Step step_of(const Json& json, const std::vector<DType>& precisions,
+                             std::vector<std::string>& objections) const {
     for (const auto& [key, value] : json.items())
       (void)is_known(known_in_step, key, "entry of a step", objections);
     Step step;
@@ -117,17 +119,19 @@ class Parser {
       const std::string name = variable_name_of(key);
       if (known_results.contains(name) ||
           is_known(known_variables, name, "expectation", objections))
-        step.expectations.emplace(name, expectation_of(expectation));
+        step.expectations.emplace(name, expectation_of(expectation, precisions));
     }
     return step;
   }
 
-  [[nodiscard]] Expectation expectation_of(const Json& json) const {
-    const auto tolerance_of = [&](const char* precision) {
-      const auto pair = json.at("tol").at(precision).get<std::array<double, 2>>();
-      return Tolerance{pair[0], pair[1]};
-    };
-    return {array_of(json.at("array")), tolerance_of("f32"), tolerance_of("f64")};
+  [[nodiscard]] Expectation expectation_of(const Json& json,
+                                           const std::vector<DType>& precisions) const {
+    Expectation expectation{array_of(json.at("array")), {}};
+    for (const DType precision : precisions) {
+      const auto pair = json.at("tol").at(name_in_format(precision)).get<std::array<double, 2>>();
+      expectation.tolerances[precision] = {pair[0], pair[1]};
+    }
+    return expectation;
   }
 
   [[nodiscard]] StoredArray array_of(const Json& json) const {

@@ -3,8 +3,11 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <optional>
 #include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "conformance/comparison.hpp"
 #include "conformance/inputs.hpp"
@@ -77,9 +80,11 @@ class Run {
   }
 
   void make(const Step& step) {
-    inputs_ = inputs_of(step, cut_, world_, layer_.dtype(), precision_);
-    y_.resize(inputs_.x.shape(), layer_.dtype());
-    dx_.resize(inputs_.x.shape(), layer_.dtype());
+    on_all_ranks(world_, [&] {
+      inputs_ = inputs_of(step, cut_, world_, layer_.dtype(), precision_);
+      y_.resize(inputs_.x.shape(), layer_.dtype());
+      dx_.resize(inputs_.x.shape(), layer_.dtype());
+    });
     if (step.is_trainable != layer_.is_trainable())
       on_all_ranks(world_, [&] { layer_.set_trainable(step.is_trainable); });
     set_momentum(step.momentum ? step.momentum : case_.options.momentum);
@@ -129,8 +134,7 @@ class Run {
               ? local_part_of(expectation.array, step.inputs.at("x").shape, cut_, world_).values
               : expectation.array.load().values;
       const Comparison comparison =
-          compare(result(name), expected,
-                  precision_ == DType::float32 ? expectation.float32 : expectation.float64);
+          compare(result(name), expected, expectation.tolerances.at(precision_));
       worst_ = std::max(worst_, comparison.worst);
       if (!comparison.complaint.empty())
         complaints +=

@@ -59,6 +59,10 @@ void check_round_trip(std::uint8_t code, const std::vector<T>& values) {
   for (const T value : values) rounded.push_back(static_cast<float>(value));
   CHECK(equal(outcome_of(content, DType::float32).tensor.value(), rounded));
 
+  std::vector<BFloat16> short_numbers;
+  for (const T value : values) short_numbers.push_back(BFloat16(static_cast<double>(value)));
+  CHECK(equal(outcome_of(content, DType::bfloat16).tensor.value(), short_numbers));
+
   const Outcome whole = outcome_of(content, DType::int64);
   if constexpr (std::is_integral_v<T>)
     CHECK(equal(whole.tensor.value(), std::vector<std::int64_t>(values.begin(), values.end())));

@@ -114,10 +114,9 @@ TEST_CASE("impossible pooling is refused when created") {
 
 TEST_CASE("the configuration of pooling tells options apart") {
   const std::string plain = MaxPool2D().configuration();
-  REQUIRE(MaxPool2D({.strides = Size2D{2, 2}}).configuration() == plain);
   for (const Pool2DOptions& other :
        std::initializer_list<Pool2DOptions>{{.pool_size = {2, 3}},
-                                            {.strides = Size2D{1, 2}},
+                                            {.strides = Size2D{2, 2}},
                                             {.padding = Padding::same},
                                             {.data_format = DataFormat::nchw}})
     REQUIRE(MaxPool2D(other).configuration() != plain);

@@ -7,11 +7,13 @@
 #include <memory>
 #include <vector>
 
+#include "base/convert.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/base/tensor.hpp"
 #include "support/catch.hpp"
 #include "support/close.hpp"
 #include "support/gradients.hpp"
+#include "support/layers.hpp"
 
 using namespace lockstep;
 using namespace lockstep::testing;
@@ -70,6 +72,20 @@ TEST_CASE("the loss of a batch is the sum of the losses of its samples") {
     }
     REQUIRE(value_of(*c.loss, c.predictions, c.targets) == Approx(sum).epsilon(1e-15));
   }
+}
+
+TEST_CASE("predictions of 16 bits count as the numbers they are, gradients are rounded once") {
+  for (const Case& c : cases())
+    for (const DType dtype : {DType::float16, DType::bfloat16}) {
+      INFO(c.loss->name() << " " << name_of(dtype));
+      Tensor narrow(c.predictions.shape(), dtype), wide(c.predictions.shape(), DType::float64);
+      convert(c.predictions, narrow);
+      convert(narrow, wide);
+      REQUIRE(value_of(*c.loss, narrow, c.targets) == value_of(*c.loss, wide, c.targets));
+      Tensor expected(narrow.shape(), dtype);
+      convert(gradient_of(*c.loss, wide, c.targets), expected);
+      REQUIRE(is_identical(gradient_of(*c.loss, narrow, c.targets), expected));
+    }
 }
 
 TEST_CASE("the gradient is the one of finite differences") {

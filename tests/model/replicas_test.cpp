@@ -96,7 +96,7 @@ TEST_CASE("ranks that build different models are told where they differ") {
          return outcome({}, scales({.initializer = Constant{value}}));
        }},
       {"layer 1", [&] { return outcome({}, scales({.name = is_odd_one_out ? "other" : "same"})); }},
-      {"frozen", [&] { return outcome({}, scales({.trainable = !is_odd_one_out})); }},
+      {"trainable", [&] { return outcome({}, scales({.trainable = !is_odd_one_out})); }},
       {"number of layers", [&] { return outcome({}, scales({}, is_odd_one_out ? 3 : 2)); }},
       {"seed", [&] { return outcome({.seed = is_odd_one_out ? 1U : 0U}, scales({})); }},
       {"float64",

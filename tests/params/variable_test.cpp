@@ -80,6 +80,10 @@ TEST_CASE("variable: assigning converts between floating dtypes by rounding") {
   wide.assign(narrow.value());
   for (std::size_t i = 0; i < 3; ++i)
     CHECK(wide.value().values<double>()[i] == static_cast<double>(static_cast<float>(values[i])));
+
+  const std::vector<BFloat16> short_numbers(3, BFloat16(0.1));
+  narrow.assign(view(short_numbers, {3}));
+  CHECK(narrow.value().values<float>()[0] == static_cast<float>(BFloat16(0.1)));
 }
 
 TEST_CASE("variable: assigning its own value changes nothing, an integer one works") {

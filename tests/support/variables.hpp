@@ -2,21 +2,23 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "base/convert.hpp"
 #include "lockstep/params/variable.hpp"
 
 namespace lockstep::testing {
 
-/// Elements of the value of a float64 or int64 variable.
+/// Elements of the value of a floating or int64 variable.
 [[nodiscard]] inline std::vector<double> values_of(const Variable& variable) {
-  std::vector<double> all;
-  if (variable.dtype() == DType::int64)
-    for (const std::int64_t value : variable.value().values<std::int64_t>())
-      all.push_back(static_cast<double>(value));
-  else
-    for (const double value : variable.value().values<double>()) all.push_back(value);
+  if (variable.dtype() == DType::int64) {
+    const auto values = variable.value().values<std::int64_t>();
+    return {values.begin(), values.end()};
+  }
+  std::vector<double> all(static_cast<std::size_t>(variable.num_elements()));
+  read_as_double(variable.value(), all);
   return all;
 }
 

@@ -31,7 +31,8 @@ const std::vector<std::int64_t> some_indices{4, 0, 4, 2};
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("read gives the samples of the indices, in their order", "", float, double) {
+TEMPLATE_TEST_CASE("read gives the samples of the indices, in their order", "", float, double,
+                   Float16, BFloat16) {
   const ArrayDataset data = five_samples<TestType>();
   Tensor inputs(Shape{4, 2}, dtype_of<TestType>());
   Tensor labels(Shape{4}, DType::int64);
@@ -54,6 +55,11 @@ TEST_CASE("values are converted between the floating types") {
   wide.read(some_indices, exact, labels);
   for (std::size_t i = 0; i < 8; ++i)
     CHECK(narrow.values<float>()[i] == static_cast<float>(exact.values<double>()[i]));
+
+  Tensor half(Shape{4, 2}, DType::float16);
+  wide.read(some_indices, half, labels);
+  for (std::size_t i = 0; i < 8; ++i)
+    CHECK(half.values<Float16>()[i] == Float16(exact.values<double>()[i]));
 
   const ArrayDataset kept_narrow = five_samples<float>();
   kept_narrow.read(some_indices, exact, labels);

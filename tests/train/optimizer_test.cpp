@@ -164,6 +164,14 @@ TEST_CASE("a frozen variable keeps its value and state") {
   }
 }
 
+TEST_CASE("parameters of 16 bits are refused") {
+  for (const DType dtype : {DType::float16, DType::bfloat16}) {
+    Variable w = parameter("w", {1.0}, dtype);
+    Sgd sgd;
+    CHECK_THROWS_AS(sgd.prepare(std::vector{&w}), ArgumentError);
+  }
+}
+
 TEST_CASE("statistics are left alone") {
   Variable statistic("moving_mean", Tensor({2}), VariableRole::statistic);
   Sgd sgd({.momentum = 0.9});

@@ -26,6 +26,9 @@ enum class DType : std::uint8_t { float32, float64, float16, bfloat16, int64, bo
 /// for 16-bit types, otherwise `dtype` itself.
 [[nodiscard]] LOCKSTEP_EXPORT DType parameter_dtype_of(DType dtype) noexcept;
 
+/// The dtype of this name, "bfloat16". Throws ArgumentError listing those there are.
+[[nodiscard]] LOCKSTEP_EXPORT DType dtype_of(std::string_view name);
+
 /// The DType of a C++ element type.
 template <class T>
 [[nodiscard]] constexpr DType dtype_of() noexcept {

@@ -10,8 +10,8 @@
 namespace lockstep {
 
 /// The elements of an IDX file (uint8, int8, int16, int32, float32 or float64 there), unscaled and
-/// in the file's shape, converted to `dtype`: float64 holds every one of them exactly, float32 is
-/// rounded to, int64 is for files of integers. Throws DataError with the path, the byte offset and
+/// in the file's shape, converted to `dtype`: float64 holds every one of them exactly, other
+/// floating dtypes are rounded to, int64 is for files of integers. Throws DataError with the path, the byte offset and
 /// what was expected and found when the file is missing, is no regular file, is damaged, or is
 /// shorter or longer than its header says; memory is taken only after that.
 [[nodiscard]] LOCKSTEP_EXPORT Tensor read_idx(const std::filesystem::path& path,

@@ -124,6 +124,7 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
 
   [[nodiscard]] Shape output_shape(const Shape& input_shape) const override;
   [[nodiscard]] std::string configuration() const override;
+  [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
   void add_appointments(Pass pass, Schedule& schedule) override;
 

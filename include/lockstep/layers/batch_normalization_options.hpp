@@ -15,6 +15,7 @@
 #include "lockstep/base/tensor.hpp"
 #include "lockstep/kernels/activation_function.hpp"
 #include "lockstep/layers/axes.hpp"
+#include "lockstep/layers/mode.hpp"
 #include "lockstep/layers/scope_options.hpp"
 #include "lockstep/parallel/synchronization_group.hpp"
 #include "lockstep/params/constraint.hpp"
@@ -35,8 +36,9 @@ enum class MovingVariance : std::uint8_t {
   biased,    ///< sum of squares / W (Keras)
   unbiased,  ///< sum of squares / max(W - 1, 1) (PyTorch)
   /// Unbiased, and with an epsilon of at least 1.001e-5, where TensorFlow's fused kernel would run:
-  /// `fused` not false, inputs of rank 4 (contrib: 2 or 4), one channel axis, 1 or the last, not
-  /// synchronized, no renorm, ghost batches, adjustment or weights. Biased elsewhere.
+  /// `fused` not false, inputs of rank 4 (contrib: 2 or 4), one channel axis, 1 or the last, no
+  /// renorm, ghost batches, adjustment or weights. Biased elsewhere. The same whether synchronized
+  /// or not, so that one rank computes what many do.
   as_tensorflow,
 };
 
@@ -126,6 +128,7 @@ struct BatchNormalizationOptions {
   Updates updates = Updates::immediate;
   bool strict = false;  ///< a channel with one element is an error in training mode
   Nonfinite nonfinite = Nonfinite::error;
+  Mode mode = Mode::inference;  ///< of calls that name none, until Layer::set_mode()
   bool trainable = true;
   FrozenMode frozen_mode = FrozenMode::inference;
   bool synchronized = false;  ///< statistics over ranks instead of this rank's batch
@@ -136,6 +139,9 @@ struct BatchNormalizationOptions {
   std::string name = {};
   std::optional<Shape> input_shape = std::nullopt;  ///< without the batch axis
   ScopeOptions scope = {};
+  /// Why a preset could not use what it was given. A layer with such options is refused when it is
+  /// built, like one with other wrong options: with ArgumentError, on all ranks.
+  std::string refusal = {};
 };
 
 }  // namespace lockstep

@@ -56,6 +56,7 @@ class LOCKSTEP_EXPORT Conv2D : public Layer {
 
   [[nodiscard]] Shape output_shape(const Shape& input_shape) const override;
   [[nodiscard]] std::string configuration() const override;
+  [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
 
   /// Throws StateError before create or on another layer's tape, ArgumentError on views that do not

@@ -50,6 +50,7 @@ class LOCKSTEP_EXPORT Dense final : public Layer {
   /// besides the batch axis.
   [[nodiscard]] Shape output_shape(const Shape& input_shape) const override;
   [[nodiscard]] std::string configuration() const override;
+  [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
 
   /// The output must not be the memory of the input, nor a gradient that of the other.

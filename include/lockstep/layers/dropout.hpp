@@ -40,6 +40,7 @@ class LOCKSTEP_EXPORT Dropout final : public Layer {
 
   [[nodiscard]] Shape output_shape(const Shape& input_shape) const override;
   [[nodiscard]] std::string configuration() const override;
+  [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
 
   /// The output may be the memory of the input. Throws ArgumentError when call.samples is neither

@@ -28,6 +28,7 @@ class LOCKSTEP_EXPORT Flatten final : public Layer {
   /// Throws ArgumentError when the extents of a sample are not known.
   [[nodiscard]] Shape output_shape(const Shape& input_shape) const override;
   [[nodiscard]] std::string configuration() const override;
+  [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
 
   /// The output may be the memory of the input; then nothing is copied.

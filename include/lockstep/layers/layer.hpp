@@ -14,6 +14,7 @@
 #include "lockstep/base/export.hpp"
 #include "lockstep/base/tensor_view.hpp"
 #include "lockstep/comm/communicator.hpp"
+#include "lockstep/layers/mode.hpp"
 #include "lockstep/layers/scope_options.hpp"
 #include "lockstep/parallel/strategy.hpp"
 #include "lockstep/params/initializer.hpp"
@@ -26,8 +27,6 @@ class PopulationRecorder;
 class Schedule;
 class VariableRegistry;
 struct CollectedOutput;
-
-enum class Mode : std::uint8_t { training, inference };
 
 /// When what a forward pass learned (moving statistics) becomes the layer's state.
 enum class Commit : std::uint8_t {
@@ -138,8 +137,19 @@ class LOCKSTEP_EXPORT Layer {
   /// the layer cannot take such an input.
   [[nodiscard]] virtual Shape output_shape(const Shape& input_shape) const = 0;
 
-  /// Options in words; compared between ranks when built.
+  /// All options; ranks that build the layer compare it, but for what keys "differs_by_rank" hold.
+  /// Layers of the library give one line of JSON, {"type": "Dense", "options": {"units": 3, ...}},
+  /// with the options under their names, the present `name`, `trainable` and `mode` among them. Numbers
+  /// read back as they were, "infinity" and "nan" as texts; an empty optional is null. A function
+  /// of the user's own is there by its name only, the adjustment of batch normalization by being
+  /// there. Throws ArgumentError for text that is not UTF-8. A layer of the user's own may give any
+  /// text, or one like these, of which ranks compare option by option; see register_layer().
   [[nodiscard]] virtual std::string configuration() const = 0;
+
+  /// A layer with the same options, functions included, the same name and mode; not built, and
+  /// without variables. This default makes it of configuration() and throws as layer_from_configuration()
+  /// does; every layer of the library has its own.
+  [[nodiscard]] virtual std::unique_ptr<Layer> clone() const;
 
   [[nodiscard]] virtual std::unique_ptr<Tape> make_tape() const = 0;
 
@@ -253,5 +263,9 @@ class LOCKSTEP_EXPORT Layer {
   std::unique_ptr<const Shape> created_for_;           // null until created, and after a move
   std::uint64_t seed_ = 0;
 };
+
+/// True for layers of one type with equal configurations. Functions are equal when their names are,
+/// and adjustments of batch normalization always.
+[[nodiscard]] LOCKSTEP_EXPORT bool operator==(const Layer& a, const Layer& b);
 
 }  // namespace lockstep

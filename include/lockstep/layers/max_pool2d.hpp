@@ -15,6 +15,7 @@ class LOCKSTEP_EXPORT MaxPool2D : public Pool2D {
  public:
   explicit MaxPool2D(Pool2DOptions options = {});
 
+  [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
 
   /// Throws StateError before create or on another layer's tape, ArgumentError on views that do not

@@ -29,6 +29,7 @@ class LOCKSTEP_EXPORT Softmax final : public Layer {
   /// Throws ArgumentError when the input has no such axis, or it is the batch axis.
   [[nodiscard]] Shape output_shape(const Shape& input_shape) const override;
   [[nodiscard]] std::string configuration() const override;
+  [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
 
   /// The output may be the memory of the input.

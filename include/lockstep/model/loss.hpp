@@ -33,8 +33,8 @@ class LOCKSTEP_EXPORT Loss {
   Loss& operator=(const Loss&) = default;
 };
 
-/// -log(softmax(predictions)[label]): predictions are logits [samples, classes], float32 or
-/// float64; targets are labels [samples], int64 from 0 to classes - 1.
+/// -log(softmax(predictions)[label]): predictions are logits [samples, classes], floating;
+/// targets are labels [samples], int64 from 0 to classes - 1.
 class LOCKSTEP_EXPORT SparseCategoricalCrossentropy final : public Loss {
  public:
   [[nodiscard]] std::string name() const override;
@@ -43,8 +43,8 @@ class LOCKSTEP_EXPORT SparseCategoricalCrossentropy final : public Loss {
                   const MutableTensorView& gradient) const override;
 };
 
-/// The mean of (prediction - target)^2 over the elements of a sample: predictions are float32 or
-/// float64, targets of the same shape and of any dtype.
+/// The mean of (prediction - target)^2 over the elements of a sample: predictions are
+/// floating, targets of the same shape and of any dtype.
 class LOCKSTEP_EXPORT MeanSquaredError final : public Loss {
  public:
   [[nodiscard]] std::string name() const override;

@@ -22,6 +22,7 @@
 namespace lockstep {
 
 class SharedGradients;
+struct SummaryRow;
 
 struct SequentialOptions {
   DType dtype = DType::float32;  ///< of layers that are told none
@@ -65,6 +66,7 @@ class LOCKSTEP_EXPORT Sequential {
 
   /// All layers, the first one first.
   [[nodiscard]] std::vector<Layer*> layers();
+  [[nodiscard]] std::vector<const Layer*> layers() const;
   /// Throws ArgumentError listing the names there are.
   [[nodiscard]] Layer& layer(std::string_view name);
 
@@ -75,6 +77,13 @@ class LOCKSTEP_EXPORT Sequential {
   [[nodiscard]] std::vector<Variable*> variables();
   /// By full name, "dense/kernel". Throws ArgumentError listing the names there are.
   [[nodiscard]] Variable& variable(std::string_view full_name);
+
+  /// Options and layers as one line of JSON; the strategy is no part of it. Throws ArgumentError
+  /// for a layer whose configuration is no JSON.
+  [[nodiscard]] std::string configuration() const;
+
+  /// A model of the same strategy with clones of all layers, not built. Throws as Layer::clone().
+  [[nodiscard]] Sequential clone() const;
 
   /// A table of the layers with their output shapes and numbers of parameters.
   [[nodiscard]] std::string summary();
@@ -115,11 +124,14 @@ class LOCKSTEP_EXPORT Sequential {
   void add_appointments(Pass pass, Schedule& schedule);
 
   /// The output in inference mode, a copy. Local.
-  [[nodiscard]] Tensor predict(const TensorView& input);
+  [[nodiscard]] Tensor predict(const TensorView& input) {
+    return forward(input, {.mode = Mode::inference});
+  }
 
  private:
   struct Stage;
 
+  [[nodiscard]] std::vector<SummaryRow> rows() const;
   [[nodiscard]] Shape sample_shape_for(const std::optional<Shape>& input_shape) const;
   void check_before_create(const Shape& sample_shape) const;
   void create(const Shape& sample_shape);
@@ -144,5 +156,14 @@ class LOCKSTEP_EXPORT Sequential {
   std::array<Tensor, 2> inference_;  // activations, in turns
   std::array<Tensor, 2> gradients_;  // of activations, in turns
 };
+
+/// The model, not built yet, of a text like those of Sequential::configuration(). Throws
+/// ArgumentError as layer_from_configuration() does. Local.
+[[nodiscard]] LOCKSTEP_EXPORT Sequential sequential_from_configuration(
+    std::string_view configuration, Strategy strategy = Strategy::current());
+
+/// True for models of equal configurations, whatever their strategies and variables. Throws as
+/// Sequential::configuration() does.
+[[nodiscard]] LOCKSTEP_EXPORT bool operator==(const Sequential& a, const Sequential& b);
 
 }  // namespace lockstep

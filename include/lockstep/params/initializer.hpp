@@ -63,6 +63,12 @@ using Initializer = std::variant<Zeros, Ones, Constant, RandomNormal, RandomUnif
 LOCKSTEP_EXPORT void initialize(const Initializer& initializer, std::string_view name,
                                 std::uint64_t seed, const MutableTensorView& values);
 
+/// "average".
+[[nodiscard]] LOCKSTEP_EXPORT std::string_view name_of(VarianceScaling::Fan fan) noexcept;
+/// "truncated_normal".
+[[nodiscard]] LOCKSTEP_EXPORT std::string_view name_of(
+    VarianceScaling::Distribution distribution) noexcept;
+
 /// The initializer in words, "constant(0.5)".
 [[nodiscard]] LOCKSTEP_EXPORT std::string to_string(const Initializer& initializer);
 

@@ -34,7 +34,7 @@ class LOCKSTEP_EXPORT Dataset {
 
   /// Fills `inputs` of shape [indices, input_shape...] and `targets` of shape
   /// [indices, target_shape...] with the samples of these indices, in any order and repeated at
-  /// will. Floating values can be had as float32 or float64, whatever they are kept in; labels as
+  /// will. Floating values can be had as any floating dtype, whatever they are kept in; labels as
   /// int64. Throws ArgumentError, before anything is written, on an index outside
   /// [0, num_samples()) or a view of another shape or dtype.
   void read(std::span<const std::int64_t> indices, const MutableTensorView& inputs,

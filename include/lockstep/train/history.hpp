@@ -19,6 +19,10 @@ struct Scores {
 struct StepRecord {
   std::int64_t step = 0;  ///< since the trainer was made, the first is 0
   Scores training;        ///< of the step's global batch
+  /// The scale of the step's gradients; empty without loss scaling.
+  std::optional<double> loss_scale;
+  /// Scaled gradients were not finite: the step changed nothing but the scale of the next one.
+  bool is_skipped = false;
 };
 
 struct EpochRecord {

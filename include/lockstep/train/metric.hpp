@@ -35,8 +35,8 @@ class LOCKSTEP_EXPORT Metric {
 };
 
 /// The fraction of samples whose label has the largest prediction, the first one where several are
-/// equal. A sample with a prediction that is NaN never counts as right. Predictions are float32 or
-/// float64 [samples, classes], targets int64 [samples].
+/// equal. A sample with a prediction that is NaN never counts as right. Predictions are floating
+/// [samples, classes], targets int64 [samples].
 class LOCKSTEP_EXPORT SparseCategoricalAccuracy final : public Metric {
  public:
   [[nodiscard]] std::string name() const override;
@@ -46,8 +46,8 @@ class LOCKSTEP_EXPORT SparseCategoricalAccuracy final : public Metric {
   [[nodiscard]] double result(std::span<const double> sums) const noexcept override;
 };
 
-/// The mean of |prediction - target| over the elements of all samples. Predictions are float32 or
-/// float64, targets of the same shape and of any dtype.
+/// The mean of |prediction - target| over the elements of all samples. Predictions are
+/// floating, targets of the same shape and of any dtype.
 class LOCKSTEP_EXPORT MeanAbsoluteError final : public Metric {
  public:
   [[nodiscard]] std::string name() const override;

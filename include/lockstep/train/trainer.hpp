@@ -17,6 +17,7 @@
 #include "lockstep/train/callback.hpp"
 #include "lockstep/train/dataset.hpp"
 #include "lockstep/train/history.hpp"
+#include "lockstep/train/loss_scaling.hpp"
 #include "lockstep/train/metric.hpp"
 #include "lockstep/train/optimizer.hpp"
 
@@ -32,6 +33,9 @@ struct TrainerOptions {
   std::vector<std::shared_ptr<const Metric>> metrics = {};
   Averaging averaging = Averaging::samples;
   std::uint64_t seed = 0;  ///< of random numbers within steps, such as those of dropout
+  /// Empty: the default one for models of float16, none for others. A growth_factor of 1 keeps a
+  /// scale that does not overflow.
+  std::optional<LossScaling> loss_scaling = std::nullopt;
 };
 
 struct FitOptions {
@@ -48,6 +52,10 @@ struct FitOptions {
 /// Runs training steps: forward, loss, backward, one message with the gradients, update. When any
 /// rank fails in a step all ranks throw the same error, and model and optimizer are those of the
 /// step before.
+///
+/// Models of 16 bits keep float32 parameters, which is where gradients are merged and updates are
+/// made; loss and metrics are computed from their outputs in float32. NonFiniteError says that
+/// gradients were infinite or NaN even at the smallest scale of the loss.
 ///
 /// What regularizers add to the loss and to the averaged gradients is added once, whatever the
 /// number of ranks and samples; constraints follow the optimizer's update. Frozen parameters keep
@@ -92,8 +100,11 @@ class LOCKSTEP_EXPORT Trainer {
   [[nodiscard]] Sequential& model() noexcept;
   [[nodiscard]] Optimizer& optimizer() noexcept;
 
-  /// Steps that succeeded since the trainer was made.
+  /// Steps that succeeded since the trainer was made, those that loss scaling skipped included.
   [[nodiscard]] std::int64_t num_steps() const noexcept;
+
+  /// Scale of the next step's gradients, 1 without loss scaling.
+  [[nodiscard]] double loss_scale() const noexcept;
 
  private:
   struct Parts;
