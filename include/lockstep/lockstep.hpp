@@ -43,6 +43,7 @@
 #include "lockstep/model/merge_statistics.hpp"
 #include "lockstep/model/replace_moving_statistics.hpp"
 #include "lockstep/model/sequential.hpp"
+#include "lockstep/model/synchronize.hpp"
 #include "lockstep/parallel/strategy.hpp"
 #include "lockstep/parallel/synchronization_group.hpp"
 #include "lockstep/params/constraint.hpp"

@@ -159,29 +159,6 @@ MovingVariables BatchNormalization::create_moving(const Shape& shape) {
   return moving;
 }
 
-void BatchNormalization::do_connect(const Communicator& replicas) {
-  const Communicator alone;
-  const Communicator group =
-      options_.synchronized ? group_of(options_.synchronization_group, replicas) : Communicator();
-  const std::string who = fmt::format("layer '{}'", name());
-  // Groups differ in size, and a rank that is alone must hear of the refusal in another group.
-  if (options_.synchronized && parts_->axes.front() == 0)
-    agree(replicas, {who, "build"}, {}, attempt([&] {
-            if (!group.is_solo())
-              throw ArgumentError(fmt::format(
-                  "the batch axis cannot be the channel axis when synchronized over {} ranks",
-                  group.size()));
-          }));
-  parts_->group_is_all = group.size() == replicas.size();
-  const std::size_t length = sums_length(parts_->num_channels);
-  const std::size_t gradient_length =
-      gradient_sums_length(parts_->num_channels, options_.adjustment != nullptr);
-  parts_->forward.emplace(group, who, "forward", length);
-  parts_->backward.emplace(group, who, "backward", gradient_length);
-  parts_->own_forward.emplace(alone, who, "forward", length);
-  parts_->own_backward.emplace(alone, who, "backward", gradient_length);
-}
-
 void BatchNormalization::forward(const TensorView& input, const MutableTensorView& output,
                                  const Call& call) {
   const Mode mode = mode_of(call);
@@ -377,11 +354,6 @@ void BatchNormalization::fail(Pass pass, std::exception_ptr reason) {
 
 void BatchNormalization::add_appointments(Pass pass, Schedule& schedule) {
   if (merges(Mode::training)) schedule.add(parts_->exchange(pass, true));
-}
-
-const Communicator& BatchNormalization::statistics_group() const {
-  require_built();
-  return parts_->forward->group();
 }
 
 bool BatchNormalization::merges(Mode mode) const noexcept {

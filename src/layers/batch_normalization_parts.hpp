@@ -13,9 +13,9 @@ namespace lockstep {
 
 /// Variables, merges and scratch memory, once the layer is built.
 struct BatchNormalization::Parts {
-  const std::uint64_t number = next_number();  ///< of no other layer in this process
-  bool backward_merges = true;                 ///< as the last training call of forward did
-  std::vector<int> axes;                       ///< of the channels, from the front, ascending
+  std::uint64_t number = next_number();  ///< of no other layer in this process
+  bool backward_merges = true;           ///< as the last training call of forward did
+  std::vector<int> axes;                 ///< of the channels, from the front, ascending
   std::size_t num_channels = 0;
   Variable* gamma = nullptr;                 ///< null without scale
   Variable* beta = nullptr;                  ///< null without center

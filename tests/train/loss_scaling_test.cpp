@@ -97,7 +97,7 @@ TEST_CASE("a power of 2 as scale changes no bit of a training in float32", "[tra
   const Averaging averaging = GENERATE(Averaging::samples, Averaging::ranks);
   const SyntheticBlobs data({.num_samples = 30, .num_classes = 3, .num_features = 4});
   const auto trained = [&](std::optional<LossScaling> loss_scaling) {
-    Sequential model(Strategy(Communicator::world()));
+    Sequential model{Strategy(Communicator::world())};
     model.add(Dense({.units = 5}));
     model.add(SyncBatchNormalization({}));
     model.add(Dense({.units = 3}));
@@ -203,7 +203,7 @@ TEST_CASE("a gradient too small for float16 survives with a scale only", "[train
 
 TEST_CASE("gradients that no scale makes finite are an error on all ranks", "[train]") {
   const Communicator world = Communicator::world();
-  Sequential model(Strategy(Communicator::world()));
+  Sequential model{Strategy(Communicator::world())};
   model.add(Dense({.units = 2}));
   model.add(Poison());
   Trainer trainer(model, Sgd(), MeanSquaredError{},

@@ -93,6 +93,21 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   /// Collective once the layer is built.
   void set_momentum(std::optional<double> momentum);
 
+  /// Makes the layer one that shares its batch statistics, or ends that. Variables keep their
+  /// values, but those of statistics become in each group that forms what they are on its first
+  /// rank, as in build(); merge_statistics() before makes those what all ranks have learned. Calls
+  /// recorded so far are of no use any more. With an error nothing has changed: ArgumentError for
+  /// options that cannot be synchronized, MismatchError when the ranks do not say the same,
+  /// StateError for deferred updates that were not made. Before the layer has variables its options
+  /// are not judged. Collective once the layer is built.
+  void set_synchronized(bool is_synchronized);
+
+  /// The same in two steps, for containers that change several layers at once: the first finds what
+  /// is wrong, changes nothing and gives the group that the second needs. Both are collective once
+  /// the layer is built.
+  [[nodiscard]] Communicator prepare_synchronized(bool is_synchronized) const;
+  void finish_synchronized(bool is_synchronized, const Communicator& group);
+
   /// The ranks that share this layer's batch statistics; this rank alone unless synchronized.
   [[nodiscard]] const Communicator& statistics_group() const;
 
@@ -142,6 +157,8 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] bool uses_batch_statistics(Mode mode) const noexcept;
   void require_built() const;
   [[nodiscard]] MovingVariables create_moving(const Shape& shape);
+  [[nodiscard]] Communicator group_among(const Communicator& replicas, bool is_synchronized) const;
+  void connect(const Communicator& group, const Communicator& replicas);
   [[nodiscard]] Record& prepare(const TensorView& input, const MutableTensorView& output,
                                 const Call& call);
   void check_residual(const TensorView& residual, const TensorView& input) const;

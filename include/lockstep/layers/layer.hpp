@@ -139,16 +139,17 @@ class LOCKSTEP_EXPORT Layer {
 
   /// All options; ranks that build the layer compare it, but for what keys "differs_by_rank" hold.
   /// Layers of the library give one line of JSON, {"type": "Dense", "options": {"units": 3, ...}},
-  /// with the options under their names, the present `name`, `trainable` and `mode` among them. Numbers
-  /// read back as they were, "infinity" and "nan" as texts; an empty optional is null. A function
-  /// of the user's own is there by its name only, the adjustment of batch normalization by being
-  /// there. Throws ArgumentError for text that is not UTF-8. A layer of the user's own may give any
-  /// text, or one like these, of which ranks compare option by option; see register_layer().
+  /// with the options under their names, the present `name`, `trainable` and `mode` among them.
+  /// Numbers read back as they were, "infinity" and "nan" as texts; an empty optional is null. A
+  /// function of the user's own is there by its name only, the adjustment of batch normalization by
+  /// being there. Throws ArgumentError for text that is not UTF-8. A layer of the user's own may
+  /// give any text, or one like these, of which ranks compare option by option; see
+  /// register_layer().
   [[nodiscard]] virtual std::string configuration() const = 0;
 
   /// A layer with the same options, functions included, the same name and mode; not built, and
-  /// without variables. This default makes it of configuration() and throws as layer_from_configuration()
-  /// does; every layer of the library has its own.
+  /// without variables. This default makes it of configuration() and throws as
+  /// layer_from_configuration() does; every layer of the library has its own.
   [[nodiscard]] virtual std::unique_ptr<Layer> clone() const;
 
   [[nodiscard]] virtual std::unique_ptr<Tape> make_tape() const = 0;
@@ -238,6 +239,8 @@ class LOCKSTEP_EXPORT Layer {
 
   /// The given initializer may use this seed.
   [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
+  /// True once the layer has its variables.
+  [[nodiscard]] bool is_created() const noexcept { return created_for_ != nullptr; }
   /// Input shape that the layer was created for.
   [[nodiscard]] const Shape& created_for() const noexcept { return *created_for_; }
 

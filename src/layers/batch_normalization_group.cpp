@@ -1,0 +1,100 @@
+// Which ranks a batch normalization layer shares its statistics with, and how that changes.
+
+#include <spdlog/fmt/fmt.h>
+
+#include <span>
+#include <utility>
+
+#include "comm/agreement.hpp"
+#include "layers/batch_normalization_parts.hpp"
+#include "lockstep/base/error.hpp"
+#include "lockstep/comm/collectives.hpp"
+
+namespace lockstep {
+namespace {
+
+std::span<std::byte> bytes_of(const MutableTensorView& values) {
+  return {static_cast<std::byte*>(values.data()),
+          static_cast<std::size_t>(values.num_elements()) * size_of(values.dtype())};
+}
+
+}  // namespace
+
+const Communicator& BatchNormalization::statistics_group() const {
+  require_built();
+  return parts_->forward->group();
+}
+
+void BatchNormalization::do_connect(const Communicator& replicas) {
+  connect(group_among(replicas, options_.synchronized), replicas);
+}
+
+// Groups may be of different sizes, so that only some ranks see that theirs cannot be.
+Communicator BatchNormalization::group_among(const Communicator& replicas,
+                                             bool is_synchronized) const {
+  if (!is_synchronized) return {};
+  Communicator group = group_of(options_.synchronization_group, replicas);
+  if (parts_->axes.front() != 0) return group;
+  std::optional<Failure> failure;
+  if (!group.is_solo())
+    failure = Failure{ErrorCode::argument,
+                      fmt::format("the batch axis cannot be the channel axis when synchronized "
+                                  "over {} ranks",
+                                  group.size())};
+  agree(replicas, {fmt::format("layer '{}'", name()), "build"}, {}, failure);
+  return group;
+}
+
+void BatchNormalization::connect(const Communicator& group, const Communicator& replicas) {
+  const Communicator alone;
+  const std::string who = fmt::format("layer '{}'", name());
+  const std::size_t length = sums_length(parts_->num_channels);
+  const std::size_t gradient_length =
+      gradient_sums_length(parts_->num_channels, options_.adjustment != nullptr);
+  Exchange forward(group, who, "forward", length);
+  Exchange backward(group, who, "backward", gradient_length);
+  parts_->own_forward.emplace(alone, who, "forward", length);
+  parts_->own_backward.emplace(alone, who, "backward", gradient_length);
+  parts_->forward = std::move(forward);
+  parts_->backward = std::move(backward);
+  parts_->group_is_all = group.size() == replicas.size();
+}
+
+void BatchNormalization::set_synchronized(bool is_synchronized) {
+  const Communicator group = prepare_synchronized(is_synchronized);
+  finish_synchronized(is_synchronized, group);
+}
+
+Communicator BatchNormalization::prepare_synchronized(bool is_synchronized) const {
+  const Meeting meeting{fmt::format("layer '{}'", name()), "set_synchronized"};
+  const auto failure = attempt([&] {
+    BatchNormalizationOptions changed = options_;
+    changed.synchronized = is_synchronized;
+    if (is_created()) validate(changed, created_for());
+    if (is_built() && parts_->moving != nullptr && parts_->moving->next_update())
+      throw StateError("it has deferred updates; make them by apply_updates() first");
+  });
+  if (!is_built()) {
+    if (failure)
+      throw_error(failure->code,
+                  fmt::format("{}, {}: {}", meeting.layer, meeting.phase, failure->cause));
+    return {};
+  }
+  const Property property{"synchronized", is_synchronized ? "true" : "false"};
+  agree(control(), meeting, {&property, 1}, failure);
+  return group_among(control(), is_synchronized);
+}
+
+// Ranks that come together need one center K and one set of statistics.
+void BatchNormalization::finish_synchronized(bool is_synchronized, const Communicator& group) {
+  if (options_.synchronized == is_synchronized) return;
+  options_.synchronized = is_synchronized;
+  if (!is_built()) return;
+  connect(group, control());
+  for (Variable* variable : variables())
+    if (variable->role() != VariableRole::parameter)
+      broadcast(group, bytes_of(variable->value()), 0);
+  parts_->number = Parts::next_number();  // tapes are of calls in the group before
+}
+
+}  // namespace lockstep
