@@ -39,6 +39,7 @@
 #include "lockstep/layers/presets.hpp"
 #include "lockstep/layers/scope_options.hpp"
 #include "lockstep/layers/softmax.hpp"
+#include "lockstep/model/fold_batch_normalization.hpp"
 #include "lockstep/model/loss.hpp"
 #include "lockstep/model/merge_statistics.hpp"
 #include "lockstep/model/replace_moving_statistics.hpp"

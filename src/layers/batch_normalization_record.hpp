@@ -100,6 +100,9 @@ struct BatchNormalizationTape::Record {
   [[nodiscard]] AffineView view_of(const ChannelAffine& affine) const noexcept;
 };
 
+/// What is added to variances, where TensorFlow's fused kernel is followed or not.
+[[nodiscard]] double epsilon_of(const BatchNormalizationOptions& options, bool is_fused) noexcept;
+
 /// The midpoints of `range`, rounded to the type of variables, replace the centers of columns that
 /// are far and whose range is finite.
 void recenter(const Moments& moments, std::span<const double> range, DType dtype,

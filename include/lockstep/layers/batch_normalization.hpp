@@ -16,6 +16,7 @@
 namespace lockstep {
 
 class Exchange;
+struct ChannelAffine;
 struct LayerPopulation;
 struct MovingVariables;
 
@@ -150,6 +151,7 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
 
  private:
   friend class StatisticsReplacement;
+  friend ChannelAffine inference_affine_of(const BatchNormalization& layer);
   struct Parts;
   using Record = BatchNormalizationTape::Record;
 
