@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <utility>
 
 namespace lockstep::testing {
 namespace {
@@ -103,105 +105,138 @@ Values broadcast(const Tensor& tensor, const Shape& input) {
 bool is_fused(const OptionRun& run) {
   const UseCase& u = run.use_case;
   const auto axes = u.axes();
-  return u.options.moving_variance == MovingVariance::as_tensorflow && axes.size() == 1 &&
-         (axes[0] == 1 || axes[0] == 3) && !u.options.renorm && !u.options.virtual_batch_size &&
-         u.adjustment == AdjustmentKind::none && !u.has_weights && u.mask_rank == 0;
+  const int rank = u.shape.rank();
+  const bool takes_rank = rank == 4 || (rank == 2 && u.options.fused_rules == FusedRules::contrib);
+  return takes_rank && u.options.moving_variance == MovingVariance::as_tensorflow &&
+         axes.size() == 1 && (axes[0] == 1 || axes[0] == rank - 1) && !u.options.renorm &&
+         !u.options.virtual_batch_size && u.adjustment == AdjustmentKind::none && !u.has_weights &&
+         u.mask_rank == 0;
 }
 
-double averaged(double average, double value, double momentum) {
-  return momentum * average + (1.0 - momentum) * value;
+// The moments of every set of elements that is normalized on its own, and of the whole batch.
+struct BatchMoments {
+  std::vector<std::size_t> sets;  // of the elements; set = group * channels + channel
+  SetMoments of_sets, of_batch;
+};
+
+BatchMoments batch_moments_of(const OptionRun& run, bool has_ghosts) {
+  const BatchNormalizationOptions& o = run.use_case.options;
+  const auto channels = channels_of(run);
+  const auto num_channels = static_cast<std::size_t>(run.use_case.num_channels());
+  const auto num_samples = static_cast<std::size_t>(run.x.shape()[0]);
+  const auto size = has_ghosts ? static_cast<std::size_t>(*o.virtual_batch_size) : num_samples;
+  const std::size_t num_groups = num_samples / size;
+  BatchMoments moments;
+  for (std::size_t i = 0; i < channels.size(); ++i) {
+    const std::size_t sample = i / (channels.size() / num_samples);
+    const std::size_t group =
+        o.ghost_grouping == GhostGrouping::strided ? sample % num_groups : sample / size;
+    moments.sets.push_back(group * num_channels + channels[i]);
+  }
+  moments.of_sets = moments_of(doubles_of(run.x), element_weights_of(run), moments.sets,
+                               num_groups * num_channels);
+  moments.of_batch = has_ghosts ? averaged(moments.of_sets, num_channels) : moments.of_sets;
+  return moments;
+}
+
+Values values_of(OptionRun& run, const std::string& name) {
+  return doubles_of(run.layer.variable(name).value());
+}
+
+// r and d of batch renormalization.
+std::pair<Values, Values> correction_of(OptionRun& run, const SetMoments& batch) {
+  const BatchNormalizationOptions& o = run.use_case.options;
+  Values r(batch.mean.size(), 1.0), d(batch.mean.size(), 0.0);
+  if (!o.renorm) return {r, d};
+  const RenormClipping& clip = o.renorm_clipping;
+  for (std::size_t c = 0; c < r.size(); ++c) {
+    if (!(batch.weight[c] > 0.0)) continue;
+    const double denominator = std::max(values_of(run, "renorm_stddev")[c], std::sqrt(o.epsilon));
+    const double mean = values_of(run, "renorm_mean")[c];
+    r[c] = std::clamp(std::sqrt(batch.variance[c] + o.epsilon) / denominator, clip.rmin, clip.rmax);
+    d[c] = std::clamp((batch.mean[c] - mean) / denominator, -clip.dmax, clip.dmax);
+  }
+  return {r, d};
+}
+
+// What the variables of the moving statistics become.
+std::map<std::string, Values> statistics_of(OptionRun& run, const SetMoments& batch) {
+  const BatchNormalizationOptions& o = run.use_case.options;
+  std::map<std::string, Values> result;
+  const std::int64_t num_updates =
+      run.layer.variable("num_updates").value().values<std::int64_t>()[0] + 1;
+  const double momentum = o.momentum.value_or(1.0 - 1.0 / static_cast<double>(num_updates));
+  const auto average = [&](const char* name, const Values& values, double weight_of_old) {
+    result[name] = values_of(run, name);
+    for (std::size_t c = 0; c < values.size(); ++c)
+      if (batch.weight[c] > 0.0)
+        result[name][c] = weight_of_old * result[name][c] + (1.0 - weight_of_old) * values[c];
+  };
+  Values stored = batch.variance, stddev = batch.variance;
+  for (std::size_t c = 0; c < stored.size(); ++c) {
+    if (o.moving_variance == MovingVariance::unbiased || is_fused(run))
+      stored[c] *= batch.weight[c] / std::max(batch.weight[c] - 1.0, 1.0);
+    stddev[c] = std::sqrt(stddev[c] + o.epsilon);
+  }
+  average("moving_mean", batch.mean, momentum);
+  average("moving_variance", stored, momentum);
+  if (o.zero_debias_moving_mean) {
+    const double steps = values_of(run, "moving_mean/local_step")[0] + 1.0;
+    average("moving_mean/biased", batch.mean, momentum);
+    for (std::size_t c = 0; c < stored.size(); ++c)
+      result["moving_mean"][c] = batch.weight[c] > 0.0 ? result["moving_mean/biased"][c] /
+                                                             (1.0 - std::pow(momentum, steps))
+                                                       : values_of(run, "moving_mean")[c];
+  }
+  if (!o.renorm) return result;
+  average("renorm_mean", batch.mean, o.renorm_momentum);
+  average("renorm_stddev", stddev, o.renorm_momentum);
+  average("moving_stddev", stddev, momentum);
+  for (std::size_t c = 0; c < stored.size(); ++c)
+    result["moving_variance"][c] =
+        batch.weight[c] > 0.0 ? std::max(std::pow(result["moving_stddev"][c], 2.0) - o.epsilon, 0.0)
+                              : values_of(run, "moving_variance")[c];
+  return result;
 }
 
 }  // namespace
 
 Expected expected_of(OptionRun& run) {
   const BatchNormalizationOptions& o = run.use_case.options;
-  const auto variable = [&](const char* name) {
-    return doubles_of(run.layer.variable(name).value());
-  };
   const auto num_channels = static_cast<std::size_t>(run.use_case.num_channels());
   const bool is_inference = !o.trainable && o.frozen_mode == FrozenMode::inference;
+  const bool learns = o.trainable || o.frozen_mode == FrozenMode::batch_statistics_updating;
   const double epsilon = is_fused(run) ? std::max(o.epsilon, 1.001e-5) : o.epsilon;
-  const Values x = doubles_of(run.x), w = element_weights_of(run);
-
-  // Sets of elements that are normalized together, and the moments of the whole batch.
-  const auto channels = channels_of(run);
-  const auto num_samples = static_cast<std::size_t>(run.x.shape()[0]);
-  const bool has_ghosts = o.virtual_batch_size.has_value() && !is_inference;
-  const std::size_t size =
-      has_ghosts ? static_cast<std::size_t>(*o.virtual_batch_size) : num_samples;
-  const std::size_t num_groups = num_samples / size;
-  std::vector<std::size_t> sets;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const std::size_t sample = i / (x.size() / num_samples);
-    const std::size_t group =
-        o.ghost_grouping == GhostGrouping::strided ? sample % num_groups : sample / size;
-    sets.push_back(group * num_channels + channels[i]);
-  }
-  SetMoments used = moments_of(x, w, sets, num_groups * num_channels);
-  const SetMoments batch = has_ghosts ? averaged(used, num_channels) : used;
+  const BatchMoments batch =
+      batch_moments_of(run, o.virtual_batch_size.has_value() && !is_inference);
+  SetMoments used = batch.of_sets;
   if (is_inference && o.track_moving_statistics)
-    used = {Values(num_channels, 1.0), variable("moving_mean"), variable("moving_variance")};
+    used = {Values(num_channels, 1.0), values_of(run, "moving_mean"),
+            values_of(run, "moving_variance")};
+  const SetMoments nothing{Values(num_channels), Values(num_channels), Values(num_channels)};
+  const auto [r, d] = correction_of(run, is_inference ? nothing : batch.of_batch);
+  const Values gamma = o.scale ? values_of(run, "gamma") : Values(num_channels, 1.0);
+  const Values beta = o.center ? values_of(run, "beta") : Values(num_channels, 0.0);
 
-  Values r(num_channels, 1.0), d(num_channels, 0.0);
-  for (std::size_t c = 0; o.renorm && !is_inference && c < num_channels; ++c) {
-    const double denominator = std::max(variable("renorm_stddev")[c], std::sqrt(epsilon));
-    const RenormClipping& clip = o.renorm_clipping;
-    r[c] = std::clamp(std::sqrt(batch.variance[c] + epsilon) / denominator, clip.rmin, clip.rmax);
-    d[c] = std::clamp((batch.mean[c] - variable("renorm_mean")[c]) / denominator, -clip.dmax,
-                      clip.dmax);
-  }
-
-  Expected expected;
-  const Values gamma = o.scale ? variable("gamma") : Values(num_channels, 1.0);
-  const Values beta = o.center ? variable("beta") : Values(num_channels, 0.0);
-  Values scale(x.size(), 1.0), bias(x.size(), 0.0);
+  const Values x = doubles_of(run.x);
+  Values scale(x.size(), 1.0), bias(x.size(), 0.0), residual(x.size(), 0.0);
+  if (run.use_case.has_residual) residual = doubles_of(run.residual);
   if (run.use_case.adjustment != AdjustmentKind::none && !is_inference) {
     const Adjustment adjustment = run.layer.options().adjustment(run.x.shape());
     scale = broadcast(adjustment.scale, run.x.shape());
     bias = broadcast(adjustment.bias, run.x.shape());
   }
+  Expected expected;
+  const auto channels = channels_of(run);
   for (std::size_t i = 0; i < x.size(); ++i) {
-    const std::size_t c = channels[i], set = sets[i] % used.mean.size();
+    const std::size_t c = channels[i], set = batch.sets[i] % used.mean.size();
     const double root = std::sqrt(used.variance[set] + epsilon);
-    const double normalized = root > 0.0 ? (x[i] - used.mean[set]) / root : 0.0;
+    const bool is_known = used.weight[set] > 0.0 && root > 0.0;
+    const double normalized = is_known ? (x[i] - used.mean[set]) / root : 0.0;
     const double adjusted = (normalized * r[c] + d[c]) * scale[i] + bias[i];
-    const double added = run.use_case.has_residual ? doubles_of(run.residual)[i] : 0.0;
-    expected.y.push_back(activated(o, adjusted * gamma[c] + beta[c] + added));
+    expected.y.push_back(activated(o, adjusted * gamma[c] + beta[c] + residual[i]));
   }
-
-  const bool learns = o.trainable || o.frozen_mode == FrozenMode::batch_statistics_updating;
-  if (!learns || !o.track_moving_statistics) return expected;
-  const double num_updates =
-      static_cast<double>(run.layer.variable("num_updates").value().values<std::int64_t>()[0] + 1);
-  const double momentum = o.momentum.value_or(1.0 - 1.0 / num_updates);
-  const auto average = [&](const char* name, const Values& values, double weight) {
-    Values& result = expected.statistics[name] = variable(name);
-    for (std::size_t c = 0; c < num_channels; ++c)
-      result[c] = averaged(result[c], values[c], weight);
-  };
-  average("moving_mean", batch.mean, momentum);
-  if (o.zero_debias_moving_mean) {
-    const double steps = variable("moving_mean/local_step")[0] + 1.0;
-    average("moving_mean/biased", batch.mean, momentum);
-    for (std::size_t c = 0; c < num_channels; ++c)
-      expected.statistics["moving_mean"][c] =
-          expected.statistics["moving_mean/biased"][c] / (1.0 - std::pow(momentum, steps));
-  }
-  Values stored = batch.variance, stddev = batch.variance;
-  for (std::size_t c = 0; c < num_channels; ++c) {
-    if (o.moving_variance == MovingVariance::unbiased || is_fused(run))
-      stored[c] *= batch.weight[c] / std::max(batch.weight[c] - 1.0, 1.0);
-    stddev[c] = std::sqrt(stddev[c] + epsilon);
-  }
-  average("moving_variance", stored, momentum);
-  if (!o.renorm) return expected;
-  average("renorm_mean", batch.mean, o.renorm_momentum);
-  average("renorm_stddev", stddev, o.renorm_momentum);
-  average("moving_stddev", stddev, momentum);
-  for (std::size_t c = 0; c < num_channels; ++c)
-    expected.statistics["moving_variance"][c] =
-        std::max(std::pow(expected.statistics["moving_stddev"][c], 2.0) - epsilon, 0.0);
+  if (learns && o.track_moving_statistics) expected.statistics = statistics_of(run, batch.of_batch);
   return expected;
 }
 

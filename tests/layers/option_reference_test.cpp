@@ -51,6 +51,30 @@ TEST_CASE("every pair of options computes what it is defined to", "[layers]") {
   });
 }
 
+TEST_CASE("every option computes what it is defined to for inputs of any rank", "[layers]") {
+  for (const Shape& shape : {Shape{12, 4}, Shape{12, 3, 4}, Shape{12, 2, 1, 3, 2}})
+    for (const Feature& feature : features()) {
+      if (feature.option == "axis" || feature.name == "position mask" || feature.name == "fused")
+        continue;
+      UseCase use_case = use_case_of({feature.name});
+      use_case.shape = shape;
+      INFO(feature.name << " for " << to_string(shape));
+      check(use_case);
+    }
+}
+
+TEST_CASE("every option computes what it is defined to where samples are channels", "[layers]") {
+  for (const Axes& axes : {Axes(0), Axes{0, 2}})
+    for (const Feature& feature : features()) {
+      if (feature.option == "axis" || feature.option == "ghosts" || feature.option == "fused")
+        continue;
+      UseCase use_case = use_case_of({feature.name});
+      use_case.options.axis = axes;
+      INFO(feature.name << " along " << axes.values().size() << " axes");
+      check(use_case);
+    }
+}
+
 TEST_CASE("renormalization never divides by less than the root of epsilon", "[layers]") {
   UseCase use_case = use_case_of({"renorm"});
   use_case.options.moving_variance_initializer = Zeros{};

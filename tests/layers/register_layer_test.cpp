@@ -95,9 +95,10 @@ TEST_CASE("ranks compare any configuration: by option, or as a whole") {
   };
   CHECK(names(text_of("Own", 1)) == Names{"option power of layer 'own'", "variables of layer 'own'",
                                           "reuse of layer 'own'", "trainable of layer 'own'",
-                                          "dtype of layer 'own'"});
+                                          "mode of layer 'own'", "dtype of layer 'own'"});
   const Names whole{"configuration of layer 'own'", "variables of layer 'own'",
-                    "reuse of layer 'own'", "trainable of layer 'own'", "dtype of layer 'own'"};
+                    "reuse of layer 'own'",         "trainable of layer 'own'",
+                    "mode of layer 'own'",          "dtype of layer 'own'"};
   for (const char* text : {"any text", "", "{}", "3", R"({"type": "Own", "options": 3})",
                            R"({"type": "Own", "options": {}, "more": 1})"}) {
     INFO(text);

@@ -180,10 +180,10 @@ TEST_CASE("ranks that regularize or constrain differently are told so when they 
     REQUIRE_ON_ALL_RANKS(world, caught.what.find(named) != std::string::npos);
     REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
   };
-  check({.units = 3, .kernel_regularizer = l2(0.1)}, "kernel_regularizer l2(0.1)");
-  check({.units = 3, .bias_regularizer = trap_regularizer()}, "bias_regularizer function(trap)");
-  check({.units = 3, .kernel_constraint = UnitNorm{}}, "kernel_constraint unit_norm(axes 0)");
-  check({.units = 3, .bias_constraint = NonNeg{}}, "bias_constraint non_neg");
+  check({.units = 3, .kernel_regularizer = l2(0.1)}, "option kernel_regularizer");
+  check({.units = 3, .bias_regularizer = trap_regularizer()}, "option bias_regularizer");
+  check({.units = 3, .kernel_constraint = UnitNorm{}}, "option kernel_constraint");
+  check({.units = 3, .bias_constraint = NonNeg{}}, "option bias_constraint");
 }
 
 TEST_CASE("an impossible regularizer of one rank is refused by all when they build", "[train]") {
