@@ -162,7 +162,11 @@ std::optional<Failure> Record::unusable_batch(DType variable_dtype) const {
 }
 
 double Record::epsilon() const noexcept {
-  return is_fused ? std::max(options->epsilon, fused_epsilon) : options->epsilon;
+  return epsilon_of(*options, is_fused);
+}
+
+double epsilon_of(const BatchNormalizationOptions& options, bool is_fused) noexcept {
+  return is_fused ? std::max(options.epsilon, fused_epsilon) : options.epsilon;
 }
 
 Content Record::content() const noexcept {

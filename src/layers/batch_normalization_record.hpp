@@ -35,6 +35,7 @@ struct BatchNormalizationTape::Record {
   bool uses_batch_statistics = false;  ///< or the moving ones, as constants
   bool is_training = false;            ///< so that it is merged over the layer's group
   bool learns = false;                 ///< so that it updates the moving statistics
+  bool is_measured = false;            ///< so that it tells a PopulationRecorder instead
   bool may_be_fused = false;           ///< followed TensorFlow's fused kernel without weights
   bool is_fused = false;               ///< follows TensorFlow's fused kernel
   bool has_ghosts = false;
@@ -105,6 +106,9 @@ struct BatchNormalizationTape::Record {
   [[nodiscard]] NormalizationBatch<T> batch() const;
   [[nodiscard]] AffineView view_of(const ChannelAffine& affine) const noexcept;
 };
+
+/// What is added to variances, where TensorFlow's fused kernel is followed or not.
+[[nodiscard]] double epsilon_of(const BatchNormalizationOptions& options, bool is_fused) noexcept;
 
 /// The midpoints of `range`, rounded to the type of variables, replace the centers of columns that
 /// are far and whose range is finite.

@@ -105,7 +105,7 @@ void Sequential::check_before_create(const Shape& sample_shape) const {
 }
 
 // Continues after the last layer that has variables: an attempt before may have failed half way.
-void Sequential::create(const Shape& sample_shape) {
+void Sequential::create_for(const Shape& sample_shape) {
   check_before_create(sample_shape);
   Shape shape = sample_shape.prepended(1);
   const Layer* below = nullptr;
@@ -137,7 +137,13 @@ void Sequential::create(const Shape& sample_shape) {
 }
 
 void Sequential::create_if_needed() {
-  if (!is_created_) create(sample_shape_for(std::nullopt));
+  if (!is_created_) create_for(sample_shape_for(std::nullopt));
+}
+
+void Sequential::create(const Shape& input_shape) {
+  const Shape sample_shape = sample_shape_for(input_shape);
+  if (is_created_) return check_before_create(sample_shape);
+  create_for(sample_shape);
 }
 
 void Sequential::build(const Shape& input_shape) { build_for(input_shape); }
@@ -148,7 +154,7 @@ void Sequential::build_for(const std::optional<Shape>& input_shape) {
   const auto failure = attempt([&] {
     if (is_built()) throw StateError(fmt::format("model '{}' is built already", name()));
     const Shape sample_shape = sample_shape_for(input_shape);
-    create(sample_shape);
+    create_for(sample_shape);
     properties = properties_of(options_, sample_shape, rows());
   });
   agree(strategy_.replicas(), {fmt::format("model '{}'", name()), "build", -1}, properties,
@@ -236,7 +242,7 @@ const Tensor& Sequential::forward(const TensorView& input, const Call& call) {
         return Meeting{fmt::format("model '{}'", name()), "forward", call.step};
       });
   step_ = call.step;
-  has_record_ = true;
+  has_record_ = call.population == nullptr;
   if (call.commit == Commit::at_once) commit();
   return stages_.back().output;
 }

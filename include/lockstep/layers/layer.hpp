@@ -24,6 +24,7 @@
 namespace lockstep {
 
 class InnerLayers;
+class PopulationRecorder;
 class Schedule;
 class VariableRegistry;
 struct CollectedOutput;
@@ -70,6 +71,9 @@ struct Call {
   /// Added before the activation of a layer that takes one; like the output. Its memory must stay
   /// as it was until backward is done.
   TensorView residual = {};
+  /// Makes a training call one that measures: what batch normalization sees goes here, and no layer
+  /// learns anything. See PopulationRecorder.
+  PopulationRecorder* population = nullptr;
 };
 
 /// What happens to the gradients of variables that are there already. Accumulating over passes
