@@ -169,17 +169,17 @@ TEST_CASE("impossible populations are refused by all ranks, and not a bit change
       {{"bn", ones, {1.0, 1.0, 1e300}, ones}, ErrorCode::non_finite, "channel 2"},
       {{"bn", ones, ones, {1.0, 1e39, 1.0}}, ErrorCode::non_finite, "channel 1"}};
   const int guilty = world().size() - 1;
-  for (const auto& [bad, code, text] : cases) {
+  for (const Case& refused : cases) {
     BatchNormalization layer = built({.dtype = DType::float32});
     const Tensor before = Tensor::copy_of(layer.moving_mean().value());
     const Caught caught = caught_from([&] {
       const LayerPopulation good{"bn", ones, ones, ones};
-      layer.replace_moving_statistics(world().rank() == guilty ? bad : good);
+      layer.replace_moving_statistics(world().rank() == guilty ? refused.population : good);
     });
     INFO(caught.what);
-    REQUIRE_ON_ALL_RANKS(world(), caught.is(code) && caught.rank() == guilty);
+    REQUIRE_ON_ALL_RANKS(world(), caught.is(refused.code) && caught.rank() == guilty);
     REQUIRE_ON_ALL_RANKS(world(), is_same_on_all_ranks(world(), caught));
-    REQUIRE_ON_ALL_RANKS(world(), caught.what.find(text) != std::string::npos);
+    REQUIRE_ON_ALL_RANKS(world(), caught.what.find(refused.text) != std::string::npos);
     REQUIRE_ON_ALL_RANKS(world(),
                          is_identical(Tensor::copy_of(layer.moving_mean().value()), before));
   }

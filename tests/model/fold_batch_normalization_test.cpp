@@ -203,7 +203,7 @@ TEST_CASE("what cannot be folded is kept with its values, and the reason is told
   const auto convolution = [](Sequential& model) {
     model.add(Conv2D({.filters = 4, .kernel_size = {1, 1}}));
   };
-  for (const auto& [add_before, options, reason] : std::vector<Case>{
+  for (const Case& kept : std::vector<Case>{
            {[](Sequential&) {}, {}, "first layer"},
            {activated, {}, "'dense' before it is no Dense or Conv2D without an activation"},
            {apart, {}, "'dropout' before it"},
@@ -213,13 +213,13 @@ TEST_CASE("what cannot be folded is kept with its values, and the reason is told
            {dense, {.track_moving_statistics = false}, "no moving statistics"},
            {dense, {.activation = custom}, "a function of the user's own"}}) {
     FoldedModel folded = require_same_predictions({3, 4, 4, 4}, [&](Sequential& model) {
-      add_before(model);
-      model.add(BatchNormalization(options));
+      kept.add_before(model);
+      model.add(BatchNormalization(kept.options));
     });
     REQUIRE_ON_ALL_RANKS(world(), folded.folded.empty() && folded.kept.size() == 1);
     INFO(folded.kept[0].reason);
     REQUIRE_ON_ALL_RANKS(world(), folded.kept[0].layer == "batch_normalization");
-    REQUIRE_ON_ALL_RANKS(world(), folded.kept[0].reason.find(reason) != std::string::npos);
+    REQUIRE_ON_ALL_RANKS(world(), folded.kept[0].reason.find(kept.reason) != std::string::npos);
   }
 }
 

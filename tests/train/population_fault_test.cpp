@@ -169,21 +169,21 @@ TEST_CASE("impossible options, and ghost batches that do not divide, end before 
     const char* text;
   };
   const int size = world().size();
-  for (const auto& [layer, options, text] :
+  for (const Case& refused :
        {Case{{}, {.batch_size = 0}, "batch_size"},
         Case{{.virtual_batch_size = 4}, {.batch_size = 6 * size}, "virtual_batch_size 4"},
         Case{{.virtual_batch_size = 7}, {.batch_size = 7 * size}, "virtual_batch_size 7"}}) {
     Sequential model({.dtype = DType::float64}, strategy());
-    model.add(BatchNormalization(layer));
+    model.add(BatchNormalization(refused.layer));
     model.build({1, 4});
     const FragileData data;
     data.num_reads_left = 0;
-    const Caught caught =
-        caught_from([&] { static_cast<void>(population_statistics(model, data, options)); });
+    const Caught caught = caught_from(
+        [&] { static_cast<void>(population_statistics(model, data, refused.options)); });
     INFO(caught.what);
     REQUIRE_ON_ALL_RANKS(world(), caught.is(ErrorCode::argument));
     REQUIRE_ON_ALL_RANKS(world(), is_same_on_all_ranks(world(), caught));
-    REQUIRE_ON_ALL_RANKS(world(), caught.what.find(text) != std::string::npos);
+    REQUIRE_ON_ALL_RANKS(world(), caught.what.find(refused.text) != std::string::npos);
   }
 }
 
