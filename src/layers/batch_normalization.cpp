@@ -306,6 +306,7 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   record.has_call = record.has_pending_shift = record.has_pending_update = false;
   check_call(input, output);
   record.options = &options_;
+  record.activation = &parts_->activation;
   record.owner = parts_->number;
   record.step = call.step;
   record.input = input;

@@ -50,8 +50,8 @@ template <class T>
 NormalizationBatch<T> Record::batch() const {
   NormalizationBatch<T> result{.x = input.values<T>().data(),
                                .layout = layout,
-                               .activation = options->activation,
-                               .negative_slope = options->negative_slope};
+                               .activation = activation->function,
+                               .negative_slope = activation->negative_slope};
   if (!residual.is_null()) result.residual = residual.values<T>().data();
   if (weights.is_given) result.weights = {weights.values.data(), weights.stride};
   if (!adjustment.element_scale.empty())

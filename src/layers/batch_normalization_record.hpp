@@ -20,6 +20,12 @@
 
 namespace lockstep {
 
+/// What is applied last.
+struct FinalActivation {
+  AnyActivation function = ActivationFunction::linear;
+  double negative_slope = default_negative_slope;
+};
+
 /// Columns are what is normalized on its own: channels, or channels of ghost batches. Batch, r, d,
 /// gamma and beta are per channel, moments and affine functions per column.
 struct BatchNormalizationTape::Record {
@@ -42,6 +48,7 @@ struct BatchNormalizationTape::Record {
   SampleWeights weights;
   AdjustmentValues adjustment;
   const BatchNormalizationOptions* options = nullptr;  ///< the layer's, during a call of it
+  const FinalActivation* activation = nullptr;         ///< likewise
 
   MovingUpdates update;                       ///< one, or none where it was handed on
   std::vector<double> count, mean, variance;  ///< of the batch

@@ -11,12 +11,14 @@
 
 #include "lockstep/base/export.hpp"
 #include "lockstep/layers/batch_normalization_options.hpp"
+#include "lockstep/layers/external_statistics.hpp"
 #include "lockstep/layers/layer.hpp"
 
 namespace lockstep {
 
 class Exchange;
 struct ChannelAffine;
+struct FinalActivation;
 struct LayerPopulation;
 struct MovingVariables;
 
@@ -123,6 +125,20 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   /// throw the same error and nothing has changed. Three MPI_Allreduce. Collective.
   void merge_statistics() override;
 
+  /// Takes over what a layer of another system has learned, and its momentum: gamma, beta and the
+  /// moving statistics become its tensors, the variance converted where the systems average
+  /// different ones. The number of updates becomes its, or 0 where it counts none. Throws, with
+  /// nothing changed, ArgumentError naming everything that does not fit: tensors that are missing,
+  /// superfluous or of another shape or dtype, negative variances, what the system does not have;
+  /// StateError before the layer has variables. Once the layer is built all ranks throw the same,
+  /// and MismatchError when they import different values. Collective once the layer is built.
+  void import_statistics(const ExternalStatistics& external);
+
+  /// The way back: `form`, such as pytorch_statistics(), with the layer's momentum and variables in
+  /// its convention. Errors as above. Local; merge_statistics() before where groups of ranks have
+  /// learned apart.
+  [[nodiscard]] ExternalStatistics export_statistics(ExternalStatistics form);
+
   /// Makes the moments of a population the moving statistics: the variance as the options want it
   /// stored, those of renorm too. Channels of which the population has nothing keep theirs. Further
   /// updates go on from there, as if the updates so far, or one if there was none, had led to it.
@@ -150,6 +166,7 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] bool accepts(const Shape& input_shape) const override;
 
  private:
+  friend class Residual;
   friend class StatisticsReplacement;
   friend ChannelAffine inference_affine_of(const BatchNormalization& layer);
   struct Parts;
@@ -159,6 +176,7 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] bool uses_batch_statistics(Mode mode) const noexcept;
   void require_built() const;
   [[nodiscard]] MovingVariables create_moving(const Shape& shape);
+  [[nodiscard]] bool averages_unbiased(MovingVariance kind, FusedRules rules) const;
   [[nodiscard]] Communicator group_among(const Communicator& replicas, bool is_synchronized) const;
   void connect(const Communicator& group, const Communicator& replicas);
   [[nodiscard]] Record& prepare(const TensorView& input, const MutableTensorView& output,
@@ -175,6 +193,8 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
                       const MutableTensorView& input_gradient,
                       const MutableTensorView& residual_gradient) const;
   [[nodiscard]] Record* recorded(Tape& tape) const noexcept;
+  /// For a block around the layer, once it is created: what is applied last instead of the option.
+  void end_with(const FinalActivation& activation);
 
   BatchNormalizationOptions options_;
   std::unique_ptr<Parts> parts_;
