@@ -138,6 +138,18 @@ void Report::on_epoch_end(ls::Trainer&, const ls::EpochRecord& record) {
   write_result((has_progress_line_ ? erase_line : "") + line + "\n");
 }
 
+void Report::write_precise(const ls::Scores& validation) {
+  const ls::Record fields{{"schema", std::string("lockstep.precise.1")},
+                          {"validation_loss", validation.loss},
+                          {"validation_accuracy", validation.metrics[0]}};
+  if (folder_) folder_->add(fields);
+  write_result((options_.json ? ls::to_json_line(fields)
+                              : fmt::format("precise statistics  validation loss {:.4f}  "
+                                            "validation accuracy {:.3f}",
+                                            validation.loss, validation.metrics[0])) +
+               "\n");
+}
+
 void Report::finish() const {
   if (folder_ && !options_.quiet)
     show(stderr, fmt::format("curves: {}\n", folder_->curves().string()));

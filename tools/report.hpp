@@ -30,6 +30,10 @@ class Report final : public lockstep::Callback {
   /// Writes the results. Throws DataError when that fails. Local.
   void on_epoch_end(lockstep::Trainer& trainer, const lockstep::EpochRecord& record) override;
 
+  /// Writes the validation scores with precise statistics, after the last epoch. Throws DataError
+  /// when that fails. Local.
+  void write_precise(const lockstep::Scores& validation);
+
   /// The last word: where the curves are.
   void finish() const;
 

@@ -20,6 +20,9 @@ class RunFolder {
   /// and every ten seconds before it. Throws DataError when that fails.
   void add(const lockstep::Record& metrics, const lockstep::EpochRecord& epoch, bool is_last);
 
+  /// Adds a line to the metrics that is no epoch's. Throws DataError when that fails.
+  void add(const lockstep::Record& metrics) { metrics_.write(metrics); }
+
   /// Where the curves are.
   [[nodiscard]] std::filesystem::path curves() const { return folder_ / "curves.svg"; }
 

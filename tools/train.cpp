@@ -11,6 +11,7 @@
 #include "lockstep/parallel/strategy.hpp"
 #include "lockstep/train/metric.hpp"
 #include "lockstep/train/optimizer.hpp"
+#include "lockstep/train/population_statistics.hpp"
 #include "lockstep/train/trainer.hpp"
 #include "models.hpp"
 #include "on_all_ranks.hpp"
@@ -69,5 +70,13 @@ void train(const ls::Communicator& world, const TrainOptions& options) {
   ls::FitOptions fit = fit_options_of(options, data);
   if (report) fit.callbacks = {report};
   check_finite(trainer.fit(*data.training, fit));
+  if (options.precise_statistics) {
+    ls::replace_moving_statistics(
+        *model, ls::population_statistics(*model, *data.training, {.batch_size = options.batch}));
+    const ls::Scores validation = trainer.evaluate(*data.validation, options.batch);
+    on_all_ranks(world, [&] {
+      if (report) report->write_precise(validation);
+    });
+  }
   if (report) report->finish();
 }

@@ -20,7 +20,7 @@
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainOptions, data, model, dtype, batch, epochs, steps,
                                    learning_rate, momentum, bn_momentum, optimizer, synchronized,
-                                   seed, out, json, quiet)
+                                   precise_statistics, seed, out, json, quiet)
 
 namespace {
 
@@ -70,6 +70,8 @@ void add_train_options(CLI::App& app, TrainOptions& options) {
   add("--optimizer", options.optimizer, "sgd or adam")->check(CLI::IsMember({"sgd", "adam"}));
   app.add_flag("--sync,!--no-sync", options.synchronized,
                "batch statistics over all ranks (default), or of each rank alone");
+  app.add_flag("--precise-statistics", options.precise_statistics,
+               "at the end, replace moving statistics by those of all training samples");
   add("--seed", options.seed, "of initial values and sample order")
       ->check(number_in(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max(),
                         "a whole number from 0 to 2^64-1"));

@@ -11,7 +11,6 @@
 #include "layers/batch_normalization_parts.hpp"
 #include "layers/deliver.hpp"
 #include "layers/moving_moments.hpp"
-#include "layers/statistics_replacement.hpp"
 #include "lockstep/layers/population.hpp"
 #include "stats/column_layout.hpp"
 
@@ -241,16 +240,6 @@ void BatchNormalization::merge_statistics() {
                                        name_of(parts_->moving->variables().mean->dtype())),
                            *channel});
   merged->assign(options_);
-}
-
-void BatchNormalization::replace_moving_statistics(const LayerPopulation& population) {
-  require_built();
-  std::optional<StatisticsReplacement> replacement;
-  const auto failure = attempt([&] { replacement.emplace(*this, population); });
-  const Property property{"population", fingerprint_of({&population, 1})};
-  agree(control(), {fmt::format("layer '{}'", name()), "replace_moving_statistics"}, {&property, 1},
-        failure);
-  replacement->assign();
 }
 
 void BatchNormalization::set_momentum(std::optional<double> momentum) {

@@ -8,6 +8,7 @@
 
 #include "comm/failure.hpp"
 #include "layers/option_fields.hpp"
+#include "layers/present_options.hpp"
 #include "layers/value_serializers.hpp"
 #include "lockstep/layers/average_pool2d.hpp"
 #include "lockstep/layers/batch_normalization.hpp"
@@ -16,22 +17,6 @@
 
 namespace lockstep {
 namespace {
-
-// The options of a layer with what became of them since, but for its name.
-template <class L>
-auto present_options_of(const L& layer) {
-  auto options = layer.options();
-  if constexpr (requires { options.trainable; }) options.trainable = layer.is_trainable();
-  if constexpr (requires { options.mode; }) options.mode = layer.mode();
-  if constexpr (requires { options.normalizer; }) {
-    if (options.normalizer) {
-      options.normalizer->momentum = layer.normalizer().options().momentum;
-      options.normalizer->synchronized = layer.normalizer().options().synchronized;
-      options.normalizer->trainable = layer.normalizer().is_trainable();
-    }
-  }
-  return options;
-}
 
 template <class L>
 Json options_json_of(const L& layer) {

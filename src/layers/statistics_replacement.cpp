@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "base/random.hpp"
+#include "comm/agreement.hpp"
 #include "layers/batch_normalization_parts.hpp"
 #include "lockstep/base/error.hpp"
 
@@ -71,6 +73,16 @@ std::string fingerprint_of(std::span<const LayerPopulation> populations) {
       for (const double value : *values) key = key.with(std::bit_cast<std::uint64_t>(value));
   }
   return fmt::format("{:016x}", key.bits(0));
+}
+
+void BatchNormalization::replace_moving_statistics(const LayerPopulation& population) {
+  require_built();
+  std::optional<StatisticsReplacement> replacement;
+  const auto failure = attempt([&] { replacement.emplace(*this, population); });
+  const Property property{"population", fingerprint_of({&population, 1})};
+  agree(control(), {fmt::format("layer '{}'", name()), "replace_moving_statistics"}, {&property, 1},
+        failure);
+  replacement->assign();
 }
 
 }  // namespace lockstep

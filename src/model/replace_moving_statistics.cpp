@@ -2,22 +2,20 @@
 
 #include <spdlog/fmt/fmt.h>
 
-#include <algorithm>
 #include <vector>
 
 #include "comm/agreement.hpp"
 #include "layers/statistics_replacement.hpp"
 #include "lockstep/base/error.hpp"
+#include "model/normalizations.hpp"
 
 namespace lockstep {
 namespace {
 
 // The layer that keeps its variables in `scope`; the first one where several share them.
 const BatchNormalization& normalization_in(Sequential& model, const std::string& scope) {
-  for (const Layer* layer : model.layers())
-    if (const auto* found = dynamic_cast<const BatchNormalization*>(layer);
-        found != nullptr && found->variable_scope() == scope)
-      return *found;
+  for (const BatchNormalization* layer : normalizations_of(model))
+    if (layer->variable_scope() == scope) return *layer;
   throw ArgumentError(
       fmt::format("model '{}' has no batch normalization '{}'", model.name(), scope));
 }

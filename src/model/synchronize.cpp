@@ -6,24 +6,17 @@
 #include <vector>
 
 #include "comm/agreement.hpp"
-#include "lockstep/layers/batch_normalization.hpp"
+#include "model/normalizations.hpp"
 
 namespace lockstep {
 namespace {
 
-void add_layers_to_change(Layer& layer, bool is_synchronized,
-                          std::vector<BatchNormalization*>& found) {
-  if (auto* normalization = dynamic_cast<BatchNormalization*>(&layer);
-      normalization != nullptr && normalization->options().synchronized != is_synchronized)
-    found.push_back(normalization);
-  for (const auto& inner : layer.inner_layers())
-    add_layers_to_change(*inner, is_synchronized, found);
-}
-
 std::vector<BatchNormalization*> layers_to_change(Sequential& model, bool is_synchronized) {
-  std::vector<BatchNormalization*> found;
-  for (Layer* layer : model.layers()) add_layers_to_change(*layer, is_synchronized, found);
-  return found;
+  std::vector<BatchNormalization*> layers = normalizations_of(model);
+  std::erase_if(layers, [&](const BatchNormalization* layer) {
+    return layer->options().synchronized == is_synchronized;
+  });
+  return layers;
 }
 
 int set_synchronized(Sequential& model, bool is_synchronized, const char* phase) {

@@ -12,6 +12,7 @@
 #include "lockstep/base/error.hpp"
 #include "lockstep/train/sampler.hpp"
 #include "lockstep/train/trainer.hpp"
+#include "model/normalizations.hpp"
 
 namespace lockstep {
 namespace {
@@ -43,13 +44,10 @@ void check_ghosts(const BatchNormalization& layer, std::int64_t size, int num_ra
 }
 
 void check_ghosts(Sequential& model, const Sampler& sampler) {
-  for (const Layer* layer : model.layers()) {
-    const auto* normalization = dynamic_cast<const BatchNormalization*>(layer);
-    if (normalization == nullptr || sampler.num_batches() == 0) continue;
+  if (sampler.num_batches() == 0) return;
+  for (const BatchNormalization* layer : normalizations_of(model))
     for (const std::int64_t batch : {std::int64_t{0}, sampler.num_batches() - 1})
-      check_ghosts(*normalization, std::ssize(sampler.batch(batch)),
-                   model.strategy().num_replicas());
-  }
+      check_ghosts(*layer, std::ssize(sampler.batch(batch)), model.strategy().num_replicas());
 }
 
 std::span<const std::int64_t> local_batch(const Sampler& sampler, std::int64_t batch,

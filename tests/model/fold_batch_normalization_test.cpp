@@ -1,84 +1,22 @@
-// Folded models predict what the originals predict, and leave these alone.
+// Which normalizations are folded, and that predictions stay what they were.
 
 #include "lockstep/model/fold_batch_normalization.hpp"
 
-#include <array>
-#include <cmath>
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "lockstep/layers/activation.hpp"
-#include "lockstep/layers/batch_normalization.hpp"
 #include "lockstep/layers/conv2d.hpp"
 #include "lockstep/layers/dense.hpp"
 #include "lockstep/layers/dropout.hpp"
 #include "lockstep/layers/flatten.hpp"
-#include "lockstep/params/variable_scope.hpp"
-#include "lockstep/params/variable_store.hpp"
-#include "support/close.hpp"
-#include "support/errors.hpp"
-#include "support/gradients.hpp"
-#include "support/layers.hpp"
-#include "support/mpi.hpp"
-#include "support/variables.hpp"
+#include "lockstep/layers/residual.hpp"
+#include "model/folded_models.hpp"
 
 using namespace lockstep;
 using namespace lockstep::testing;
 
 namespace {
-
-using Names = std::vector<std::string>;
-
-const Strategy& strategy() {
-  static const Strategy world{Communicator::world()};
-  return world;
-}
-const Communicator& world() { return strategy().replicas(); }
-
-// A model of these layers whose parameters and statistics are none of the initial ones.
-Sequential trained(const Shape& input_shape, DType dtype,
-                   const std::function<void(Sequential&)>& add_layers) {
-  Sequential model({.dtype = dtype, .seed = 5, .name = "net"}, strategy());
-  add_layers(model);
-  model.build(input_shape.with(0, 1));
-  for (Layer* layer : model.layers()) {
-    randomize_parameters(*layer);
-    if (auto* normalization = dynamic_cast<BatchNormalization*>(layer);
-        normalization != nullptr && normalization->options().track_moving_statistics) {
-      const Shape& shape = normalization->moving_mean().shape();
-      Tensor variance = random_tensor(shape, 8);
-      for (double& value : variance.values<double>()) value = 0.1 + value * value;
-      normalization->moving_mean().assign(random_tensor(shape, 7));
-      normalization->moving_variance().assign(variance);
-    }
-  }
-  return model;
-}
-
-Tensor input(const Shape& shape, DType dtype) {
-  const Tensor values = random_tensor(shape, 3);
-  return dtype == DType::float64 ? values : to_float32(values);
-}
-
-std::string joined(const Names& names) {
-  std::string all;
-  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
-  return all;
-}
-
-std::string types_of(Sequential& model) {
-  Names types;
-  for (const Layer* layer : model.layers()) types.push_back(layer->type());
-  return joined(types);
-}
-
-double distance_of_predictions(Sequential& a, Sequential& b, const Tensor& x) {
-  const Tensor first = a.predict(x), second = b.predict(x);
-  if (first.shape() != second.shape()) return INFINITY;
-  return x.dtype() == DType::float64 ? distance(first.values<double>(), second.values<double>())
-                                     : distance(first.values<float>(), second.values<float>());
-}
 
 // Folds, and requires the same predictions of both dtypes; returns what became of the float64 one.
 FoldedModel require_same_predictions(const Shape& shape,
@@ -171,6 +109,63 @@ TEST_CASE("the activation goes with the Dense, or stays under the name of the no
   REQUIRE_ON_ALL_RANKS(world(), folded.model.layers()[1]->name() == "bn");
 }
 
+TEST_CASE("a normalizer is folded into the layer that it belongs to") {
+  for (BatchNormalizationOptions options : variants()) {
+    options.trainable = true;
+    FoldedModel folded = require_same_predictions({2, 4, 4, 3}, [&](Sequential& model) {
+      model.add(Conv2D({.filters = 2, .kernel_size = {2, 2}, .normalizer = options}));
+      model.add(Flatten());
+      model.add(Dense({.units = 5,
+                       .activation = ActivationFunction::tanh,
+                       .normalizer = options,
+                       .name = "last"}));
+    });
+    REQUIRE_ON_ALL_RANKS(
+        world(), joined(folded.folded) == "conv2d/batch_normalization, last/batch_normalization");
+    REQUIRE_ON_ALL_RANKS(world(), types_of(folded.model) == "Conv2D, Flatten, Dense");
+    REQUIRE_ON_ALL_RANKS(world(), folded.model.variable("last/bias").num_elements() == 5);
+  }
+  BatchNormalizationOptions options{.activation = ActivationFunction::relu};
+  FoldedModel activated = require_same_predictions({2, 4, 4, 3}, [&](Sequential& model) {
+    model.add(Conv2D({.filters = 2, .kernel_size = {2, 2}, .normalizer = options}));
+    model.add(BatchNormalization());
+  });
+  REQUIRE_ON_ALL_RANKS(world(),
+                       types_of(activated.model) == "Conv2D, Activation, BatchNormalization");
+  options.track_moving_statistics = false;
+  FoldedModel kept = require_same_predictions({6, 3}, [&](Sequential& model) {
+    model.add(Dense({.units = 4, .normalizer = options})).add(BatchNormalization());
+  });
+  REQUIRE_ON_ALL_RANKS(world(), kept.folded.empty() && kept.kept.size() == 2);
+  REQUIRE_ON_ALL_RANKS(world(), kept.kept[0].layer == "dense/batch_normalization");
+  REQUIRE_ON_ALL_RANKS(world(), kept.kept[1].reason.find("'dense' before it") != std::string::npos);
+}
+
+TEST_CASE("the branches of a residual block are folded inside of it") {
+  FoldedModel folded = require_same_predictions({2, 4, 4, 3}, [](Sequential& model) {
+    const Conv2DOptions convolution{
+        .filters = 3, .kernel_size = {3, 3}, .padding = Padding::same, .use_bias = false};
+    Residual block({.activation = ActivationFunction::relu, .name = "block"});
+    block.add_main(Conv2D(convolution));
+    block.add_main(BatchNormalization({.activation = ActivationFunction::tanh, .name = "first"}));
+    block.add_main(Conv2D(convolution)).add_main(BatchNormalization({.name = "second"}));
+    block.add_shortcut(BatchNormalization({.name = "kept"}));
+    block.add_shortcut(Conv2D({.filters = 3})).add_shortcut(BatchNormalization({.name = "third"}));
+    model.add(std::move(block)).add(BatchNormalization({.name = "behind"}));
+  });
+  REQUIRE_ON_ALL_RANKS(world(), joined(folded.folded) == "block/third, block/first, block/second");
+  REQUIRE_ON_ALL_RANKS(world(), folded.kept.size() == 2);
+  REQUIRE_ON_ALL_RANKS(world(), folded.kept[0].layer == "block/kept");
+  REQUIRE_ON_ALL_RANKS(world(), folded.kept[1].layer == "behind");
+  Names inner;
+  for (const auto& layer : folded.model.layer("block").inner_layers())
+    inner.push_back(layer->name() + " " + layer->type());
+  REQUIRE_ON_ALL_RANKS(world(),
+                       joined(inner) ==
+                           "block/kept BatchNormalization, block/conv2d_2 Conv2D, "
+                           "block/conv2d Conv2D, block/first Activation, block/conv2d_1 Conv2D");
+}
+
 TEST_CASE("several normalizations in a row are folded one after another, until one activates") {
   FoldedModel folded = require_same_predictions({6, 4}, [](Sequential& model) {
     model.add(Dense({.units = 5, .name = "dense"}));
@@ -205,7 +200,7 @@ TEST_CASE("what cannot be folded is kept with its values, and the reason is told
   };
   for (const Case& kept : std::vector<Case>{
            {[](Sequential&) {}, {}, "first layer"},
-           {activated, {}, "'dense' before it is no Dense or Conv2D without an activation"},
+           {activated, {}, "'dense' before it is no Dense or Conv2D without activation"},
            {apart, {}, "'dropout' before it"},
            {dense, {.axis = 1}, "along axis 3"},
            {convolution, {.axis = 2}, "'conv2d', which are along axis 3"},
@@ -221,119 +216,4 @@ TEST_CASE("what cannot be folded is kept with its values, and the reason is told
     REQUIRE_ON_ALL_RANKS(world(), folded.kept[0].layer == "batch_normalization");
     REQUIRE_ON_ALL_RANKS(world(), folded.kept[0].reason.find(kept.reason) != std::string::npos);
   }
-}
-
-TEST_CASE("a kernel that its dtype cannot hold is not made") {
-  Sequential model({.dtype = DType::float32}, strategy());
-  model.add(Dense({.units = 2})).add(BatchNormalization({.epsilon = 0.0}));
-  model.build({1, 3});
-  auto& normalization = dynamic_cast<BatchNormalization&>(*model.layers()[1]);
-  normalization.gamma().assign(Tensor::of<double>(std::array{1e30, 1.0}, {2}));
-  normalization.moving_variance().assign(Tensor::of<double>(std::array{1e-30, 1.0}, {2}));
-  const FoldedModel folded = fold_batch_normalization(model);
-  REQUIRE_ON_ALL_RANKS(world(), folded.folded.empty() && folded.kept.size() == 1);
-  REQUIRE_ON_ALL_RANKS(world(), folded.kept[0].reason.find("finite") != std::string::npos);
-}
-
-TEST_CASE("a constant channel without epsilon stays the constant that it is") {
-  Sequential model = trained({4, 3}, DType::float64, [](Sequential& net) {
-    net.add(Dense({.units = 2})).add(BatchNormalization({.epsilon = 0.0}));
-  });
-  model.variable("batch_normalization/moving_variance").assign(Tensor({2}, DType::float64));
-  FoldedModel folded = fold_batch_normalization(model);
-  const Tensor x = random_tensor({4, 3}, 3);
-  REQUIRE_ON_ALL_RANKS(world(), is_identical(folded.model.predict(x), model.predict(x)));
-}
-
-TEST_CASE("folded layers keep their names and lose penalties; others keep all they have") {
-  Sequential model = trained({4, 3}, DType::float64, [](Sequential& net) {
-    net.add(Dense({.units = 2,
-                   .use_bias = false,
-                   .kernel_regularizer = l2(0.1),
-                   .kernel_constraint = NonNeg{},
-                   .trainable = false,
-                   .name = "first",
-                   .input_shape = Shape{3}}));
-    net.add(BatchNormalization({.name = "bn"}));
-    net.add(Dropout({.rate = 0.25, .name = "drop"}));
-    net.add(Dense({.units = 2, .kernel_regularizer = l2(0.1), .name = "last"}));
-  });
-  FoldedModel folded = fold_batch_normalization(model);
-  Names names;
-  for (const Variable* variable : folded.model.variables()) names.push_back(variable->name());
-  CHECK(names == Names{"first/kernel", "first/bias", "last/kernel", "last/bias"});
-  CHECK(folded.model.name() == "net");
-  CHECK(to_string(folded.model.variable("first/kernel").regularizer()) == to_string(Regularizer{}));
-  CHECK(to_string(folded.model.variable("first/kernel").constraint()) == to_string(Constraint{}));
-  CHECK_FALSE(folded.model.layer("first").is_trainable());
-  CHECK(to_string(folded.model.variable("last/kernel").regularizer()) == to_string(l2(0.1)));
-  CHECK(*folded.model.layers()[1] == *model.layers()[2]);
-  CHECK(*folded.model.layers()[2] == *model.layers()[3]);
-  // There is nothing left to fold.
-  const FoldedModel again = fold_batch_normalization(folded.model);
-  CHECK(again.model == folded.model);
-  CHECK((again.folded.empty() && again.kept.empty()));
-}
-
-TEST_CASE("the original stays as it is, and has no variable in common with the folded model") {
-  Sequential model = trained({4, 3}, DType::float64, [](Sequential& net) {
-    net.add(Dense({.units = 2})).add(BatchNormalization()).add(Activation());
-    net.add(BatchNormalization());
-  });
-  const std::string configuration = model.configuration();
-  const std::vector<double> before = values_of(model.variables());
-  FoldedModel folded = fold_batch_normalization(model);
-  for (Layer* layer : folded.model.layers()) randomize_parameters(*layer);
-  REQUIRE_ON_ALL_RANKS(world(), values_of(model.variables()) == before);
-  REQUIRE_ON_ALL_RANKS(world(), model.configuration() == configuration);
-  model.forward(random_tensor({4, 3}, 2), {.mode = Mode::training});
-}
-
-TEST_CASE("layers that share variables fold each for itself, and no store learns of it") {
-  const VariableStore store;
-  const auto root = store.scope();
-  Sequential model = trained({4, 3}, DType::float64, [](Sequential& net) {
-    for (const bool reuse : {false, true}) {
-      const VariableScope scope({.name = "block", .reuse = reuse});
-      net.add(Dense({.units = 3}));
-      net.add(BatchNormalization({.activation = ActivationFunction::relu}));
-    }
-  });
-  const std::size_t num_variables = store.variables().size();
-  FoldedModel folded = fold_batch_normalization(model);
-  const Tensor x = random_tensor({4, 3}, 3);
-  REQUIRE_ON_ALL_RANKS(world(), folded.folded.size() == 2);
-  REQUIRE_ON_ALL_RANKS(world(), distance_of_predictions(folded.model, model, x) < 1e-12);
-  REQUIRE_ON_ALL_RANKS(world(), store.variables().size() == num_variables);
-  // The scope is open again.
-  CHECK(Dense({.units = 1, .name = "later"}).name() == "later");
-  CHECK(VariableStore::current().has_value());
-}
-
-TEST_CASE("folding is local; the folded model is built as any other, with the same predictions") {
-  Sequential model = trained({4, 3}, DType::float64, [](Sequential& net) {
-    net.add(Dense({.units = 2})).add(SyncBatchNormalization()).add(Activation());
-    net.add(SyncBatchNormalization());
-  });
-  const std::int64_t before = num_collectives();
-  FoldedModel folded = fold_batch_normalization(model);
-  const Tensor x = random_tensor({4, 3}, 3);
-  const Tensor predictions = folded.model.predict(x);
-  REQUIRE_ON_ALL_RANKS(world(), num_collectives() == before);
-  REQUIRE_ON_ALL_RANKS(world(), !folded.model.is_built());
-  folded.model.build({1, 3});
-  REQUIRE_ON_ALL_RANKS(world(), is_identical(folded.model.predict(x), predictions));
-}
-
-TEST_CASE("a model without variables is asked for them, and cannot be folded without") {
-  Sequential known({.dtype = DType::float64}, strategy());
-  known.add(Dense({.units = 2, .input_shape = Shape{3}})).add(BatchNormalization());
-  const Tensor x = random_tensor({4, 3}, 3);
-  FoldedModel folded = fold_batch_normalization(known);
-  REQUIRE_ON_ALL_RANKS(world(), distance_of_predictions(folded.model, known, x) < 1e-12);
-  Sequential unknown;
-  unknown.add(Dense({.units = 2})).add(BatchNormalization());
-  CHECK(caught_from([&] {
-          static_cast<void>(fold_batch_normalization(unknown));
-        }).is(ErrorCode::state));
 }

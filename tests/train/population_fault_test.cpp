@@ -174,7 +174,7 @@ TEST_CASE("impossible options, and ghost batches that do not divide, end before 
         Case{{.virtual_batch_size = 4}, {.batch_size = 6 * size}, "virtual_batch_size 4"},
         Case{{.virtual_batch_size = 7}, {.batch_size = 7 * size}, "virtual_batch_size 7"}}) {
     Sequential model({.dtype = DType::float64}, strategy());
-    model.add(BatchNormalization(refused.layer));
+    model.add(Dense({.units = 3, .normalizer = refused.layer}));
     model.build({1, 4});
     const FragileData data;
     data.num_reads_left = 0;

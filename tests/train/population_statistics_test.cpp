@@ -11,6 +11,7 @@
 #include "lockstep/layers/dense.hpp"
 #include "lockstep/layers/dropout.hpp"
 #include "lockstep/layers/flatten.hpp"
+#include "lockstep/layers/residual.hpp"
 #include "lockstep/train/trainer.hpp"
 #include "support/close.hpp"
 #include "support/errors.hpp"
@@ -233,6 +234,37 @@ TEST_CASE("ghost batches of the whole data set are measured by element") {
   REQUIRE_ON_ALL_RANKS(world(), found[0].count == expected.count);
   REQUIRE_ON_ALL_RANKS(world(), distance(found[0].mean, expected.mean) < 1e-13);
   REQUIRE_ON_ALL_RANKS(world(), distance(found[0].variance, expected.variance) < 1e-13);
+}
+
+TEST_CASE("layers inside of layers are measured and replaced as those of a model are") {
+  const ArrayDataset data = data_of(drifting({22, 3}));
+  const PopulationOptions options{.batch_size = 8};
+  for (const BatchNormalizationOptions& normalizer : groupings()) {
+    Sequential nested({.dtype = DType::float64, .seed = 3}, strategy());
+    nested.add(Dense({.units = 4, .normalizer = normalizer, .name = "first"}));
+    Residual block({.name = "block"});
+    block.add_main(Dense({.units = 4, .use_bias = false, .name = "dense"}));
+    block.add_main(BatchNormalization(normalizer));
+    nested.add(std::move(block));
+    nested.build({1, 3});
+
+    Sequential flat({.dtype = DType::float64}, strategy());
+    flat.add(Dense({.units = 4, .use_bias = false})).add(BatchNormalization(normalizer));
+    flat.add(Dense({.units = 4, .use_bias = false})).add(BatchNormalization(normalizer));
+    flat.build({1, 3});
+    flat.variable("dense/kernel").assign(nested.variable("first/kernel").value());
+    flat.variable("dense_1/kernel").assign(nested.variable("block/dense/kernel").value());
+
+    PopulationStatistics found = population_statistics(nested, data, options);
+    const PopulationStatistics expected = population_statistics(flat, data, options);
+    REQUIRE_ON_ALL_RANKS(world(), numbers_of(found) == numbers_of(expected));
+    REQUIRE_ON_ALL_RANKS(world(), found[0].layer == "first/batch_normalization" &&
+                                      found[1].layer == "block/batch_normalization");
+    replace_moving_statistics(nested, found);
+    for (const LayerPopulation& each : found)
+      REQUIRE_ON_ALL_RANKS(world(),
+                           values_of(nested.variable(each.layer + "/moving_mean")) == each.mean);
+  }
 }
 
 TEST_CASE("the callback replaces the moving statistics at the end of every epoch") {

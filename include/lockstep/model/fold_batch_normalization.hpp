@@ -29,11 +29,12 @@ struct FoldedModel {
 ///     s = gamma / sqrt(moving_variance + epsilon) per channel.
 ///
 /// That needs a layer without an activation, whose output channels are those that are normalized by
-/// moving statistics; several normalizations in a row are folded one after another. Others are
-/// kept. The folded layer keeps its name, has a bias, and no regularizers and constraints, which
-/// would now speak of other numbers. Its activation is that of the batch normalization; where it
-/// cannot have one (Conv2D; leaky_relu with a slope other than default_negative_slope), an
-/// Activation with the name of the batch normalization follows.
+/// moving statistics; several normalizations in a row are folded one after another, and those in
+/// the branches of a Residual are folded there. The normalizer of a Dense or Conv2D is folded into
+/// it. Others are kept. The folded layer keeps its name, has a bias, and no regularizers and
+/// constraints, which would now speak of other numbers. Its activation is that of the batch
+/// normalization; where it cannot have one (Conv2D; leaky_relu with a slope other than
+/// default_negative_slope), an Activation with the name of the batch normalization follows.
 ///
 /// All layers are copies with variables of their own, named after the layer, also of those that
 /// shared theirs and those of a VariableStore. The result has the strategy of `model` and is as
