@@ -54,7 +54,8 @@ void add_train_options(CLI::App& app, TrainOptions& options) {
   };
   const CLI::Validator fraction = number_in(0.0, 1.0, "a number in [0, 1]");
   add("--data", options.data, "synthetic:blobs, synthetic:images or idx:FOLDER");
-  add("--model", options.model, "mlp or cnn")->check(CLI::IsMember({"mlp", "cnn"}));
+  add("--model", options.model, "mlp, cnn or resnet")
+      ->check(CLI::IsMember({"mlp", "cnn", "resnet"}));
   add("--dtype", options.dtype, "float32, float64, bfloat16 or float16, between layers")
       ->check(CLI::IsMember({"float32", "float64", "bfloat16", "float16"}));
   add("--batch", options.batch, "samples of the global batch, over all ranks")

@@ -10,7 +10,9 @@
 #include "comm/schedule.hpp"
 #include "layers/batch_normalization_parts.hpp"
 #include "layers/deliver.hpp"
-#include "layers/merged_statistics.hpp"
+#include "layers/moving_moments.hpp"
+#include "layers/statistics_replacement.hpp"
+#include "lockstep/layers/population.hpp"
 #include "stats/column_layout.hpp"
 
 namespace lockstep {
@@ -89,6 +91,7 @@ void BatchNormalization::forward(const TensorView& input, const MutableTensorVie
   record.write_output(output);
   record.has_call = true;
   note_output(output);
+  if (record.is_measured) measure(record, *call.population);
   if (call.commit == Commit::at_once) commit(call.tape == nullptr ? parts_->tape : *call.tape);
 }
 
@@ -119,8 +122,15 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
   if (const auto unusable = record->unusable_batch(parts_->shift->dtype()))
     exchange.raise(unusable);
   normalize_by(record->moments, record->epsilon(), record->normalization);
-  if (options_.renorm) parts_->renormalize(*record);
+  if (options_.renorm && !record->is_measured) parts_->renormalize(*record);
   return *record;
+}
+
+// Tells what the call has learned instead of keeping it for commit().
+void BatchNormalization::measure(Record& record, PopulationRecorder& population) const {
+  record.has_pending_shift = false;
+  if (std::exchange(record.has_pending_update, false))
+    population.add(*this, *parts_->moving->variables().mean, record);
 }
 
 // The range round: where the merged sums say that the center was far from the mean, the midpoint of
@@ -219,7 +229,7 @@ void BatchNormalization::merge_statistics() {
   require_built();
   if (parts_->group_is_all || !parts_->moving) return;
   const Meeting meeting{fmt::format("layer '{}'", name()), "merge_statistics"};
-  std::optional<MergedStatistics> merged;
+  std::optional<MovingMoments> merged;
   const auto failure = attempt([&] { merged.emplace(parts_->moving->variables()); });
   agree(control(), meeting, {}, failure);
   merged->merge(control(), statistics_group());
@@ -231,6 +241,16 @@ void BatchNormalization::merge_statistics() {
                                        name_of(parts_->moving->variables().mean->dtype())),
                            *channel});
   merged->assign(options_);
+}
+
+void BatchNormalization::replace_moving_statistics(const LayerPopulation& population) {
+  require_built();
+  std::optional<StatisticsReplacement> replacement;
+  const auto failure = attempt([&] { replacement.emplace(*this, population); });
+  const Property property{"population", fingerprint_of({&population, 1})};
+  agree(control(), {fmt::format("layer '{}'", name()), "replace_moving_statistics"}, {&property, 1},
+        failure);
+  replacement->assign();
 }
 
 void BatchNormalization::set_momentum(std::optional<double> momentum) {
@@ -286,6 +306,7 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   record.has_call = record.has_pending_shift = record.has_pending_update = false;
   check_call(input, output);
   record.options = &options_;
+  record.activation = &parts_->activation;
   record.owner = parts_->number;
   record.step = call.step;
   record.input = input;
@@ -293,6 +314,7 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   record.is_training = merges(mode);
   record.learns = record.is_training && options_.track_moving_statistics &&
                   (is_trainable() || options_.frozen_mode == FrozenMode::batch_statistics_updating);
+  record.is_measured = record.is_training && call.population != nullptr;
   record.has_ghosts = record.is_training && options_.virtual_batch_size.has_value();
   if (record.is_training) validate_call(options_, call, input.shape()[0]);
   record.weights.set(call, input.shape());
@@ -305,7 +327,7 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   record.layout = layout_of(input.shape(), parts_->axes, groups);
   record.resize(parts_->num_channels);
   record.adjustment.reset(parts_->num_channels);
-  if (record.is_training && options_.adjustment != nullptr) adjust(record);
+  if (record.is_training && !record.is_measured && options_.adjustment != nullptr) adjust(record);
   if (record.learns) parts_->moving->provide(record.update);
   return record;
 }

@@ -102,16 +102,6 @@ void validate_fused(const BatchNormalizationOptions& options, const std::vector<
         fmt::format("fused = true needs channels along axis 1 or the last, not {}", axes.front()));
 }
 
-void validate_activation(const BatchNormalizationOptions& options) {
-  if (!(options.negative_slope >= 0.0) || !std::isfinite(options.negative_slope))
-    throw ArgumentError(
-        fmt::format("negative_slope must be finite and >= 0, got {}", options.negative_slope));
-  if (const auto* custom = std::get_if<CustomActivation>(&options.activation))
-    if (custom->value == nullptr || custom->derivative == nullptr)
-      throw ArgumentError(
-          fmt::format("activation '{}' needs a value and a derivative", custom->name));
-}
-
 }  // namespace
 
 RenormClipping renorm_clipping_of(const std::map<std::string, double>& clipping) {
@@ -170,6 +160,16 @@ void validate_call(const BatchNormalizationOptions& options, const Call& call,
                                     *options.virtual_batch_size, num_samples));
 }
 
+void validate(const FinalActivation& activation) {
+  const double slope = activation.negative_slope;
+  if (!(slope >= 0.0) || !std::isfinite(slope))
+    throw ArgumentError(fmt::format("negative_slope must be finite and >= 0, got {}", slope));
+  if (const auto* custom = std::get_if<CustomActivation>(&activation.function))
+    if (custom->value == nullptr || custom->derivative == nullptr)
+      throw ArgumentError(
+          fmt::format("activation '{}' needs a value and a derivative", custom->name));
+}
+
 void validate(const BatchNormalizationOptions& options, const Shape& input_shape) {
   refuse_if(!options.refusal.empty(), options.refusal.c_str());
   const std::vector<int> axes = channel_axes_of(options, input_shape);
@@ -185,7 +185,7 @@ void validate(const BatchNormalizationOptions& options, const Shape& input_shape
   validate_renorm(options);
   validate_ghosts(options, axes);
   validate_fused(options, axes, input_shape);
-  validate_activation(options);
+  validate(FinalActivation{options.activation, options.negative_slope});
 }
 
 }  // namespace lockstep

@@ -17,9 +17,10 @@ struct BatchNormalization::Parts {
   bool backward_merges = true;           ///< as the last training call of forward did
   std::vector<int> axes;                 ///< of the channels, from the front, ascending
   std::size_t num_channels = 0;
-  Variable* gamma = nullptr;                 ///< null without scale
-  Variable* beta = nullptr;                  ///< null without center
-  Variable* shift = nullptr;                 ///< K: about it the next sums are taken
+  FinalActivation activation;  ///< that of the options, or of a block around the layer
+  Variable* gamma = nullptr;   ///< null without scale
+  Variable* beta = nullptr;    ///< null without center
+  Variable* shift = nullptr;   ///< K: about it the next sums are taken
   std::shared_ptr<MovingStatistics> moving;  ///< null where none are tracked
 
   bool is_fused = false;             ///< without weights
@@ -62,6 +63,9 @@ struct BatchNormalization::Parts {
 
 /// Throws ArgumentError when options cannot be used, alone or for this input.
 void validate(const BatchNormalizationOptions& options, const Shape& input_shape);
+
+/// Throws ArgumentError for a function or slope that cannot be used.
+void validate(const FinalActivation& activation);
 
 /// The channel axes from the front, ascending. Throws ArgumentError.
 [[nodiscard]] std::vector<int> channel_axes_of(const BatchNormalizationOptions& options,

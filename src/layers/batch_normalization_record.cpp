@@ -50,8 +50,8 @@ template <class T>
 NormalizationBatch<T> Record::batch() const {
   NormalizationBatch<T> result{.x = input.values<T>().data(),
                                .layout = layout,
-                               .activation = options->activation,
-                               .negative_slope = options->negative_slope};
+                               .activation = activation->function,
+                               .negative_slope = activation->negative_slope};
   if (!residual.is_null()) result.residual = residual.values<T>().data();
   if (weights.is_given) result.weights = {weights.values.data(), weights.stride};
   if (!adjustment.element_scale.empty())
@@ -162,7 +162,11 @@ std::optional<Failure> Record::unusable_batch(DType variable_dtype) const {
 }
 
 double Record::epsilon() const noexcept {
-  return is_fused ? std::max(options->epsilon, fused_epsilon) : options->epsilon;
+  return epsilon_of(*options, is_fused);
+}
+
+double epsilon_of(const BatchNormalizationOptions& options, bool is_fused) noexcept {
+  return is_fused ? std::max(options.epsilon, fused_epsilon) : options.epsilon;
 }
 
 Content Record::content() const noexcept {

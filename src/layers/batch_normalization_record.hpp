@@ -20,6 +20,12 @@
 
 namespace lockstep {
 
+/// What is applied last.
+struct FinalActivation {
+  AnyActivation function = ActivationFunction::linear;
+  double negative_slope = default_negative_slope;
+};
+
 /// Columns are what is normalized on its own: channels, or channels of ghost batches. Batch, r, d,
 /// gamma and beta are per channel, moments and affine functions per column.
 struct BatchNormalizationTape::Record {
@@ -29,6 +35,7 @@ struct BatchNormalizationTape::Record {
   bool uses_batch_statistics = false;  ///< or the moving ones, as constants
   bool is_training = false;            ///< so that it is merged over the layer's group
   bool learns = false;                 ///< so that it updates the moving statistics
+  bool is_measured = false;            ///< so that it tells a PopulationRecorder instead
   bool may_be_fused = false;           ///< followed TensorFlow's fused kernel without weights
   bool is_fused = false;               ///< follows TensorFlow's fused kernel
   bool has_ghosts = false;
@@ -41,6 +48,7 @@ struct BatchNormalizationTape::Record {
   SampleWeights weights;
   AdjustmentValues adjustment;
   const BatchNormalizationOptions* options = nullptr;  ///< the layer's, during a call of it
+  const FinalActivation* activation = nullptr;         ///< likewise
 
   MovingUpdates update;                       ///< one, or none where it was handed on
   std::vector<double> count, mean, variance;  ///< of the batch
@@ -98,6 +106,9 @@ struct BatchNormalizationTape::Record {
   [[nodiscard]] NormalizationBatch<T> batch() const;
   [[nodiscard]] AffineView view_of(const ChannelAffine& affine) const noexcept;
 };
+
+/// What is added to variances, where TensorFlow's fused kernel is followed or not.
+[[nodiscard]] double epsilon_of(const BatchNormalizationOptions& options, bool is_fused) noexcept;
 
 /// The midpoints of `range`, rounded to the type of variables, replace the centers of columns that
 /// are far and whose range is finite.

@@ -9,11 +9,23 @@
 #include "layers/compute.hpp"
 #include "layers/deliver.hpp"
 #include "layers/input_tape.hpp"
+#include "layers/normalizer.hpp"
 #include "layers/window.hpp"
 #include "lockstep/base/error.hpp"
 
 namespace lockstep {
 namespace {
+
+struct Conv2DTape final : InputTape<Conv2D> {
+  Tensor product;  // input * kernel, where a normalizer follows
+  Tensor product_gradient;
+};
+
+Conv2DTape& own_tape(const Conv2D& layer, Tape& tape) {
+  return static_cast<Conv2DTape&>(input_tape_of(layer, tape));
+}
+
+int channel_axis_of(DataFormat data_format) { return data_format == DataFormat::nhwc ? 3 : 1; }
 
 Window window_of(const Conv2DOptions& options, const ImageExtents& images) {
   return window_of(images, "kernel_size", options.kernel_size, options.strides, options.padding);
@@ -45,7 +57,12 @@ Conv2D::Conv2D(Conv2DOptions options)
              .dtype = options.dtype,
              .trainable = options.trainable,
              .scope = options.scope}),
-      options_(std::move(options)) {}
+      options_(std::move(options)) {
+  if (!options_.normalizer) return;
+  normalizer_ = &inner().make<BatchNormalization>(
+      *this, normalizer_options_of(*options_.normalizer, ActivationFunction::linear,
+                                   channel_axis_of(options_.data_format)));
+}
 
 Variable& Conv2D::kernel() {
   if (kernel_ == nullptr)
@@ -56,8 +73,16 @@ Variable& Conv2D::kernel() {
 Variable& Conv2D::bias() {
   if (bias_ == nullptr)
     throw StateError(fmt::format("layer '{}' has no bias: {}", name(),
-                                 options_.use_bias ? "it is not built" : "use_bias is false"));
+                                 normalizer_ != nullptr ? "it has a normalizer"
+                                 : options_.use_bias    ? "it is not built"
+                                                        : "use_bias is false"));
   return *bias_;
+}
+
+BatchNormalization& Conv2D::normalizer() const {
+  if (normalizer_ == nullptr)
+    throw StateError(fmt::format("layer '{}' has no normalizer; give .normalizer", name()));
+  return *normalizer_;
 }
 
 Shape Conv2D::output_shape(const Shape& input_shape) const {
@@ -73,18 +98,25 @@ Shape Conv2D::output_shape(const Shape& input_shape) const {
       options_.data_format);
 }
 
-std::unique_ptr<Tape> Conv2D::make_tape() const { return std::make_unique<InputTape<Conv2D>>(); }
+std::unique_ptr<Tape> Conv2D::make_tape() const {
+  auto tape = std::make_unique<Conv2DTape>();
+  equip(*tape);
+  return tape;
+}
 
 void Conv2D::do_create(const Shape& input_shape) {
   kernel_ = bias_ = nullptr;
-  static_cast<void>(output_shape(input_shape));  // judges options and shape
+  const Shape shape = output_shape(input_shape);  // judges options and shape
   const std::int64_t channels = image_extents_of(input_shape, options_.data_format).channels;
   const Shape kernel_shape{options_.kernel_size.height, options_.kernel_size.width, channels,
                            options_.filters};
   Variable& kernel =
       add_variable("kernel", kernel_shape, options_.kernel_initializer, VariableRole::parameter);
   penalize(kernel, options_.kernel_regularizer, options_.kernel_constraint);
-  if (options_.use_bias) {
+  if (normalizer_ != nullptr) {
+    create_normalizer(*this, inner(), *options_.normalizer, ActivationFunction::linear,
+                      channel_axis_of(options_.data_format), shape);
+  } else if (options_.use_bias) {
     bias_ = &add_variable("bias", {options_.filters}, options_.bias_initializer,
                           VariableRole::parameter);
     penalize(*bias_, options_.bias_regularizer, options_.bias_constraint);
@@ -93,31 +125,60 @@ void Conv2D::do_create(const Shape& input_shape) {
 }
 
 void Conv2D::forward(const TensorView& input, const MutableTensorView& output, const Call& call) {
+  if (normalizer_ == nullptr) return transform(input, output, call);
+  inner().forward(*this, call, [&](const Call& own) { transform(input, output, own); });
+}
+
+void Conv2D::transform(const TensorView& input, const MutableTensorView& output, const Call& call) {
   check_call(input, output);
   const Convolution convolution = convolution_of(options_, input.shape());
   buffer_.resize({buffer_size_of(convolution)}, parameter_dtype_of(dtype()));
   record_input(*this, call, input);
-  compute(input, output, [&]<class T>(const T* images, T* results) {
+  const bool is_normalized = normalizer_ != nullptr;
+  MutableTensorView target = output;
+  if (is_normalized) {
+    Tensor& product = own_tape(*this, *call.tape).product;
+    product.resize(output.shape(), parameter_dtype_of(dtype()));
+    target = product;
+  }
+  compute(input, target, [&]<class T>(const T* images, T* results) {
     convolve<T>(convolution, images, kernel().value().values<T>().data(), results,
                 buffer_.values<T>().data());
-    if (options_.use_bias)
+    if (bias_ != nullptr)
       add_to_channels<T>(columns_of(output.shape(), options_.data_format),
-                         bias().value().values<T>().data(), results);
+                         bias_->value().values<T>().data(), results);
   });
+  if (is_normalized) {
+    Conv2DTape& tape = own_tape(*this, *call.tape);
+    normalize(inner(), tape.product, tape.product_gradient, output, call);
+  }
   note_output(output);
 }
 
 void Conv2D::backward(Tape& tape, const TensorView& output_gradient,
                       const MutableTensorView& input_gradient, Gradients gradients) {
+  const auto run = [&] { differentiate(tape, output_gradient, input_gradient, gradients); };
+  if (normalizer_ == nullptr) return run();
+  inner().backward(*this, tape, run);
+}
+
+void Conv2D::differentiate(Tape& tape, const TensorView& output_gradient,
+                           const MutableTensorView& input_gradient, Gradients gradients) {
   const TensorView& input = recorded_input(*this, tape);
   Variable& weights = kernel();
   check_gradients(input.shape(), output_gradient, input_gradient);
   require_same_scope(weights, gradients, GradientScope::local);
-  if (options_.use_bias) require_same_scope(bias(), gradients, GradientScope::local);
+  if (bias_ != nullptr) require_same_scope(*bias_, gradients, GradientScope::local);
   const Convolution convolution = convolution_of(options_, input.shape());
   buffer_.resize({buffer_size_of(convolution)}, parameter_dtype_of(dtype()));
   bias_sums_.assign(static_cast<std::size_t>(options_.filters), 0.0);
-  compute(input, output_gradient, input_gradient,
+  TensorView upper = output_gradient;
+  if (normalizer_ != nullptr) {
+    Tensor& product_gradient = own_tape(*this, tape).product_gradient;
+    normalize_back(inner(), tape, output_gradient, product_gradient, gradients);
+    upper = product_gradient;
+  }
+  compute(input, upper, input_gradient,
           [&]<class T>(const T* images, const T* result_gradients, T* image_gradients) {
             T* const buffer = buffer_.values<T>().data();
             convolution_kernel_gradient(
@@ -126,12 +187,12 @@ void Conv2D::backward(Tape& tape, const TensorView& output_gradient,
             if (!input_gradient.is_null())
               convolution_image_gradient<T>(convolution, weights.value().values<T>().data(),
                                             result_gradients, image_gradients, buffer);
-            if (options_.use_bias)
+            if (bias_ != nullptr)
               add_channel_sums(columns_of(output_gradient.shape(), options_.data_format),
                                result_gradients, bias_sums_.data());
           });
   weights.set_gradient_scope(GradientScope::local);
-  if (options_.use_bias) deliver(bias_sums_, gradients, bias());
+  if (bias_ != nullptr) deliver(bias_sums_, gradients, *bias_);
 }
 
 }  // namespace lockstep

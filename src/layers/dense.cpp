@@ -10,13 +10,14 @@
 #include "layers/compute.hpp"
 #include "layers/deliver.hpp"
 #include "layers/input_tape.hpp"
+#include "layers/normalizer.hpp"
 #include "lockstep/base/error.hpp"
 
 namespace lockstep {
 namespace {
 
 struct DenseTape final : InputTape<Dense> {
-  Tensor preactivation;  // input kernel + bias, where an activation follows
+  Tensor preactivation;  // input kernel + bias, where an activation or a normalizer follows
   Tensor preactivation_gradient;
 };
 
@@ -45,7 +46,17 @@ Dense::Dense(DenseOptions options)
              .dtype = options.dtype,
              .trainable = options.trainable,
              .scope = options.scope}),
-      options_(std::move(options)) {}
+      options_(std::move(options)) {
+  if (!options_.normalizer) return;
+  normalizer_ = &inner().make<BatchNormalization>(
+      *this, normalizer_options_of(*options_.normalizer, options_.activation, -1));
+}
+
+BatchNormalization& Dense::normalizer() const {
+  if (normalizer_ == nullptr)
+    throw StateError(fmt::format("layer '{}' has no normalizer; give .normalizer", name()));
+  return *normalizer_;
+}
 
 Shape Dense::output_shape(const Shape& input_shape) const {
   if (options_.units <= 0)
@@ -60,21 +71,49 @@ Shape Dense::output_shape(const Shape& input_shape) const {
   return input_shape.with(last, options_.units);
 }
 
-std::unique_ptr<Tape> Dense::make_tape() const { return std::make_unique<DenseTape>(); }
+std::unique_ptr<Tape> Dense::make_tape() const {
+  auto tape = std::make_unique<DenseTape>();
+  equip(*tape);
+  return tape;
+}
 
 void Dense::do_create(const Shape& input_shape) {
-  const std::int64_t units = output_shape(input_shape)[input_shape.rank() - 1];
-  const std::int64_t inputs = input_shape[input_shape.rank() - 1];
+  const Shape shape = output_shape(input_shape);
+  const int last = shape.rank() - 1;
+  const std::int64_t units = shape[last];
+  const std::int64_t inputs = input_shape[last];
   kernel_ = &add_variable("kernel", {inputs, units}, options_.kernel_initializer,
                           VariableRole::parameter);
   penalize(*kernel_, options_.kernel_regularizer, options_.kernel_constraint);
   bias_ = nullptr;
+  if (normalizer_ != nullptr)
+    return create_normalizer(*this, inner(), *options_.normalizer, options_.activation, last,
+                             shape);
   if (!options_.use_bias) return;
   bias_ = &add_variable("bias", {units}, options_.bias_initializer, VariableRole::parameter);
   penalize(*bias_, options_.bias_regularizer, options_.bias_constraint);
 }
 
 void Dense::forward(const TensorView& input, const MutableTensorView& output, const Call& call) {
+  if (normalizer_ == nullptr) return transform(input, output, call);
+  inner().forward(*this, call,
+                  [&](const Call& own) { transform_and_normalize(input, output, own); });
+}
+
+void Dense::transform_and_normalize(const TensorView& input, const MutableTensorView& output,
+                                    const Call& call) {
+  check_call(input, output);
+  DenseTape& tape = own_tape(*this, *call.tape);
+  tape.preactivation.resize(output.shape(), parameter_dtype_of(dtype()));
+  compute(input, tape.preactivation, [&]<class T>(const T* x, T* z) {
+    product(matrix_of(x, input.shape()), matrix_of<T>(*kernel_), z);
+  });
+  normalize(inner(), tape.preactivation, tape.preactivation_gradient, output, call);
+  record_input(*this, call, input);
+  note_output(output);
+}
+
+void Dense::transform(const TensorView& input, const MutableTensorView& output, const Call& call) {
   check_call(input, output);
   const bool is_linear = options_.activation == ActivationFunction::linear;
   Tensor* preactivation = nullptr;  // the output, then activated in place
@@ -101,17 +140,28 @@ void Dense::forward(const TensorView& input, const MutableTensorView& output, co
 
 void Dense::backward(Tape& tape, const TensorView& output_gradient,
                      const MutableTensorView& input_gradient, Gradients gradients) {
+  const auto run = [&] { differentiate(tape, output_gradient, input_gradient, gradients); };
+  if (normalizer_ == nullptr) return run();
+  inner().backward(*this, tape, run);
+}
+
+void Dense::differentiate(Tape& tape, const TensorView& output_gradient,
+                          const MutableTensorView& input_gradient, Gradients gradients) {
   const TensorView& recorded = recorded_input(*this, tape);
   check_gradients(recorded.shape(), output_gradient, input_gradient);
   DenseTape& own = own_tape(*this, tape);
-  const bool is_linear = options_.activation == ActivationFunction::linear;
+  const bool is_normalized = normalizer_ != nullptr;
+  const bool is_linear = is_normalized || options_.activation == ActivationFunction::linear;
   if (!is_linear && own.preactivation.shape() != output_gradient.shape())
     throw StateError(
         fmt::format("layer '{}' did not record this tape; use a tape of this layer", name()));
   require_same_scope(*kernel_, gradients, GradientScope::local);
   if (bias_ != nullptr) require_same_scope(*bias_, gradients, GradientScope::local);
   const Result mode = gradients == Gradients::overwrite ? Result::overwrite : Result::accumulate;
-  compute(recorded, output_gradient, input_gradient, [&]<class T>(const T* x, const T* dy, T* dx) {
+  if (is_normalized)
+    normalize_back(inner(), tape, output_gradient, own.preactivation_gradient, gradients);
+  const TensorView upper = is_normalized ? own.preactivation_gradient : output_gradient;
+  compute(recorded, upper, input_gradient, [&]<class T>(const T* x, const T* dy, T* dx) {
     const MatrixView<T> input = matrix_of(x, recorded.shape());
     MatrixView<T> gradient = matrix_of(dy, output_gradient.shape());
     if (!is_linear) {

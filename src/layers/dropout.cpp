@@ -71,17 +71,19 @@ void Dropout::forward(const TensorView& input, const MutableTensorView& output, 
         fmt::format("layer '{}' was given {} sample indices for a batch of {}; give one per sample",
                     name(), call.samples.size(), input.shape()[0]));
 
+  // What is measured is what inference will see.
+  const Mode mode = call.population == nullptr ? mode_of(call) : Mode::inference;
   const RandomKey layer_key = RandomKey(options_.seed.value_or(call.seed)).with(name());
   const RandomKey key = call.step >= 0 ? layer_key.with("step").with(call.step)
                                        : layer_key.with("call").with(num_calls_without_step_);
   if (call.tape != nullptr) {
     DropoutTape& tape = own_tape(*this, *call.tape);
     tape.samples.assign(call.samples.begin(), call.samples.end());
-    tape.mode = mode_of(call);
+    tape.mode = mode;
     tape.key = key;
     tape.is_pending = false;
   }
-  if (mode_of(call) == Mode::training) {
+  if (mode == Mode::training) {
     apply_mask(key, options_.rate, call.samples, input, output);
     if (call.step < 0) count_call(call);
   } else {

@@ -2,16 +2,21 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "comm/agreement.hpp"
 #include "layers/default_name.hpp"
+#include "layers/inner_layers.hpp"
 #include "layers/layer_properties.hpp"
 #include "lockstep/base/error.hpp"
 #include "params/variable_place.hpp"
 
 namespace lockstep {
+Tape::Tape() = default;
 Tape::~Tape() = default;
+Tape::Tape(Tape&&) noexcept = default;
+Tape& Tape::operator=(Tape&&) noexcept = default;
 
 Layer::Layer(LayerTraits traits)
     : traits_(std::move(traits)), has_default_name_(traits_.name.empty()) {
@@ -62,14 +67,21 @@ void Layer::make_variables(const Shape& input_shape, DType default_dtype, std::u
   seed_ = seed;
   variables_.clear();  // of an attempt that failed
   update_source_.reset();
+  if (inner_ != nullptr) {
+    inner_->forget_variables();
+    if (!traits_.trainable) inner_->freeze(false);
+  }
   check_scope();
   do_create(input_shape);
   check_collections();
+  if (inner_ != nullptr) update_source_ = inner_->updates_with(update_source_);
   created_for_ = std::make_unique<const Shape>(input_shape);
-  if (!reuses_variables_) apply_trainable();
+  if (reuses_variables_) return;
+  for (const auto& variable : variables_) variable->set_trainable(traits_.trainable);
 }
 
 void Layer::connect(std::shared_ptr<const Communicator> control) {
+  for (const auto& layer : inner_layers()) layer->connect(control);
   do_connect(*control);
   control_ = std::move(control);
 }
@@ -81,8 +93,7 @@ void Layer::set_mode(Mode mode) {
 
 void Layer::set_trainable(bool is_trainable) {
   agree_on("trainable", is_trainable ? "true" : "false");
-  traits_.trainable = is_trainable;
-  apply_trainable();
+  freeze(is_trainable);
 }
 
 void Layer::agree_on(std::string_view setting, std::string value) const {
@@ -92,32 +103,58 @@ void Layer::agree_on(std::string_view setting, std::string value) const {
         {&property, 1});
 }
 
-void Layer::apply_trainable() {
-  for (Variable* variable : variables()) variable->set_trainable(traits_.trainable);
+void Layer::freeze(bool is_trainable) noexcept {
+  traits_.trainable = is_trainable;
+  for (const auto& variable : variables_) variable->set_trainable(is_trainable);
+  if (inner_ != nullptr) inner_->freeze(is_trainable);
 }
 
-void Layer::commit(Tape&) noexcept {}
+void Layer::commit(Tape& tape) noexcept {
+  if (inner_ != nullptr) inner_->commit(tape);
+}
 
 void Layer::apply_updates() noexcept {
   while (update_source_ != nullptr && update_source_->next_update())
     update_source_->apply_next_update();
+  if (inner_ != nullptr) inner_->apply_updates();
 }
 
-void Layer::merge_statistics() {}
+void Layer::merge_statistics() {
+  for (const auto& layer : inner_layers()) layer->merge_statistics();
+}
 
-void Layer::add_appointments(Pass, Schedule&) {}
+void Layer::add_appointments(Pass pass, Schedule& schedule) {
+  if (inner_ != nullptr) inner_->add_appointments(pass, schedule);
+}
 
 void Layer::do_connect(const Communicator&) {}
+
+InnerLayers& Layer::inner() {
+  if (inner_ == nullptr) inner_ = std::make_unique<InnerLayers>();
+  return *inner_;
+}
+
+void Layer::equip(Tape& tape) const {
+  if (inner_ != nullptr) inner_->equip(tape);
+}
+
+std::span<const std::unique_ptr<Layer>> Layer::inner_layers() const noexcept {
+  return inner_ == nullptr ? std::span<const std::unique_ptr<Layer>>() : inner_->all();
+}
 
 std::vector<Variable*> Layer::variables() {
   std::vector<Variable*> result;
   for (const auto& variable : variables_) result.push_back(variable.get());
+  for (const auto& layer : inner_layers())
+    for (Variable* variable : layer->variables())
+      if (std::ranges::count(result, variable) == 0) result.push_back(variable);
   return result;
 }
 
 void Layer::rename(std::string name) {
   if (created_for_ != nullptr)
     throw StateError(fmt::format("layer '{}' cannot be renamed once built", traits_.name));
+  if (inner_ != nullptr) inner_->rename(traits_.name, name);
   traits_.name = std::move(name);
   if (registry_ == nullptr) variable_scope_ = traits_.name;
 }

@@ -73,7 +73,11 @@ void Layer::check_collections() const {
 }
 
 void Layer::enter_collections() {
-  if (registry_ == nullptr) return;
+  if (registry_ != nullptr) enter_own_collections();
+  for (const auto& layer : inner_layers()) layer->enter_collections();
+}
+
+void Layer::enter_own_collections() {
   const ScopeOptions& scope = traits_.scope;
   const auto* for_all = std::get_if<CollectionNames>(&scope.variables_collections);
   const auto* by_variable = std::get_if<CollectionsByVariable>(&scope.variables_collections);

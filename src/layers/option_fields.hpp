@@ -12,6 +12,7 @@
 #include "lockstep/layers/flatten.hpp"
 #include "lockstep/layers/global_average_pool.hpp"
 #include "lockstep/layers/pool2d.hpp"
+#include "lockstep/layers/residual.hpp"
 #include "lockstep/layers/softmax.hpp"
 
 namespace lockstep {
@@ -42,6 +43,7 @@ void for_each_field(Of<Conv2DOptions> auto& options, auto&& field) {
   field("bias_regularizer", options.bias_regularizer);
   field("kernel_constraint", options.kernel_constraint);
   field("bias_constraint", options.bias_constraint);
+  field("normalizer", options.normalizer);
   field("trainable", options.trainable);
   field("scope", options.scope);
   for_each_common_field(options, field);
@@ -57,6 +59,7 @@ void for_each_field(Of<DenseOptions> auto& options, auto&& field) {
   field("bias_regularizer", options.bias_regularizer);
   field("kernel_constraint", options.kernel_constraint);
   field("bias_constraint", options.bias_constraint);
+  field("normalizer", options.normalizer);
   field("trainable", options.trainable);
   field("scope", options.scope);
   for_each_common_field(options, field);
@@ -82,6 +85,13 @@ void for_each_field(Of<Pool2DOptions> auto& options, auto&& field) {
   field("strides", options.strides);
   field("padding", options.padding);
   field("data_format", options.data_format);
+  for_each_common_field(options, field);
+}
+
+void for_each_field(Of<ResidualOptions> auto& options, auto&& field) {
+  field("activation", options.activation);
+  field("negative_slope", options.negative_slope);
+  field("trainable", options.trainable);
   for_each_common_field(options, field);
 }
 

@@ -8,10 +8,11 @@
 
 #include "comm/agreement.hpp"
 #include "comm/schedule.hpp"
+#include "layers/free_name.hpp"
+#include "layers/shared_gradients.hpp"
+#include "layers/within.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/collectives.hpp"
-#include "model/layer_facts.hpp"
-#include "model/shared_gradients.hpp"
 #include "model/model_properties.hpp"
 #include "model/summary.hpp"
 
@@ -30,16 +31,6 @@ struct Sequential::Schedules {
 };
 
 namespace {
-
-// Runs a part of one layer; the layer's name is put in front of what fails there. What a group of
-// ranks has agreed on names its layer already.
-template <class Body>
-void within(std::string_view place, const Layer& layer, Body&& body) {
-  const auto failure = attempt(std::forward<Body>(body));
-  if (!failure) return;
-  if (failure->origin) rethrow(*failure);
-  throw_error(failure->code, fmt::format("layer '{}'{}: {}", layer.name(), place, failure->cause));
-}
 
 std::span<std::byte> bytes_of(const MutableTensorView& values) {
   return {static_cast<std::byte*>(values.data()),
@@ -66,7 +57,7 @@ Sequential& Sequential::add(std::unique_ptr<Layer> layer) {
         fmt::format("model '{}' has variables already; add layer '{}' before build(), variables() "
                     "and summary()",
                     name(), layer->name()));
-  const std::string free_name = name_in_model(*layer, [&](const std::string& name) {
+  const std::string free_name = free_name_of(*layer, [&](const std::string& name) {
     return std::ranges::any_of(stages_, [&](const Stage& s) { return s.layer->name() == name; });
   });
   if (free_name != layer->name()) layer->rename(free_name);
@@ -114,7 +105,7 @@ void Sequential::check_before_create(const Shape& sample_shape) const {
 }
 
 // Continues after the last layer that has variables: an attempt before may have failed half way.
-void Sequential::create(const Shape& sample_shape) {
+void Sequential::create_for(const Shape& sample_shape) {
   check_before_create(sample_shape);
   Shape shape = sample_shape.prepended(1);
   const Layer* below = nullptr;
@@ -125,7 +116,7 @@ void Sequential::create(const Shape& sample_shape) {
         below == nullptr
             ? fmt::format(" for the input {}", batch_text_of(shape))
             : fmt::format(" for the output {} of layer '{}'", batch_text_of(shape), below->name());
-    within(place, layer, [&] {
+    within(layer, place, [&] {
       if (i == num_created_) {
         layer.create(shape, dtype(), seed());
         ++num_created_;
@@ -146,7 +137,13 @@ void Sequential::create(const Shape& sample_shape) {
 }
 
 void Sequential::create_if_needed() {
-  if (!is_created_) create(sample_shape_for(std::nullopt));
+  if (!is_created_) create_for(sample_shape_for(std::nullopt));
+}
+
+void Sequential::create(const Shape& input_shape) {
+  const Shape sample_shape = sample_shape_for(input_shape);
+  if (is_created_) return check_before_create(sample_shape);
+  create_for(sample_shape);
 }
 
 void Sequential::build(const Shape& input_shape) { build_for(input_shape); }
@@ -157,7 +154,7 @@ void Sequential::build_for(const std::optional<Shape>& input_shape) {
   const auto failure = attempt([&] {
     if (is_built()) throw StateError(fmt::format("model '{}' is built already", name()));
     const Shape sample_shape = sample_shape_for(input_shape);
-    create(sample_shape);
+    create_for(sample_shape);
     properties = properties_of(options_, sample_shape, rows());
   });
   agree(strategy_.replicas(), {fmt::format("model '{}'", name()), "build", -1}, properties,
@@ -245,7 +242,7 @@ const Tensor& Sequential::forward(const TensorView& input, const Call& call) {
         return Meeting{fmt::format("model '{}'", name()), "forward", call.step};
       });
   step_ = call.step;
-  has_record_ = true;
+  has_record_ = call.population == nullptr;
   if (call.commit == Commit::at_once) commit();
   return stages_.back().output;
 }
@@ -253,7 +250,7 @@ const Tensor& Sequential::forward(const TensorView& input, const Call& call) {
 void Sequential::run(const TensorView& input, const Call& call) {
   TensorView activation = input;
   for (Stage& stage : stages_) {
-    within("", *stage.layer, [&] {
+    within(*stage.layer, [&] {
       stage.output.resize(stage.layer->output_shape(activation.shape()), stage.layer->dtype());
       Call own = call;
       own.mode = Mode::training;
@@ -274,7 +271,7 @@ const Tensor& Sequential::infer(const TensorView& input, const Call& call) {
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     Tensor& output = inference_[i % 2];
     Layer& layer = *stages_[i].layer;
-    within("", layer, [&] {
+    within(layer, [&] {
       output.resize(layer.output_shape(activation.shape()), layer.dtype());
       layer.forward(activation, output, own);
     });
@@ -296,7 +293,7 @@ void Sequential::backward(const TensorView& output_gradient, Gradients gradients
     shared_gradients_->begin(gradients);
     for (std::size_t i = stages_.size(); i-- > 0;) {
       MutableTensorView below = input_gradient;
-      within("", *stages_[i].layer, [&] {
+      within(*stages_[i].layer, [&] {
         if (i > 0) {
           const Tensor& activation = stages_[i - 1].output;
           gradients_[i % 2].resize(activation.shape(), activation.dtype());

@@ -11,12 +11,18 @@
 namespace lockstep {
 namespace {
 
+void add_layers_to_change(Layer& layer, bool is_synchronized,
+                          std::vector<BatchNormalization*>& found) {
+  if (auto* normalization = dynamic_cast<BatchNormalization*>(&layer);
+      normalization != nullptr && normalization->options().synchronized != is_synchronized)
+    found.push_back(normalization);
+  for (const auto& inner : layer.inner_layers())
+    add_layers_to_change(*inner, is_synchronized, found);
+}
+
 std::vector<BatchNormalization*> layers_to_change(Sequential& model, bool is_synchronized) {
   std::vector<BatchNormalization*> found;
-  for (Layer* layer : model.layers())
-    if (auto* normalization = dynamic_cast<BatchNormalization*>(layer);
-        normalization != nullptr && normalization->options().synchronized != is_synchronized)
-      found.push_back(normalization);
+  for (Layer* layer : model.layers()) add_layers_to_change(*layer, is_synchronized, found);
   return found;
 }
 

@@ -2,6 +2,18 @@
 
 namespace lockstep {
 
+SetMoments union_of(const SetMoments& a, const SetMoments& b) noexcept {
+  if (!(a.count > 0.0)) return b;
+  if (!(b.count > 0.0)) return a;
+  const double count = a.count + b.count;
+  const double weight = b.count / count;
+  const double other_weight = a.count / count;
+  const double distance = b.mean - a.mean;
+  return {count, a.mean + weight * distance,
+          other_weight * a.variance + weight * b.variance +
+              weight * other_weight * distance * distance};
+}
+
 PooledMoments::PooledMoments(std::size_t num_channels)
     : mean_sums_(2 * num_channels), variance_sums_(num_channels) {}
 

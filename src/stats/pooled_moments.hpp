@@ -16,6 +16,18 @@ struct MomentsView {
   std::span<const double> variance;  ///< biased
 };
 
+/// One set of samples; a count of 0 means that the rest says nothing.
+struct SetMoments {
+  double count = 0.0;
+  double mean = 0.0;
+  double variance = 0.0;  ///< biased
+};
+
+/// Moments of the union of two sets, for w = n_b / (n_a + n_b) and d = m_b - m_a:
+/// M = m_a + w d, V = (1 - w) v_a + w v_b + w (1 - w) d^2.
+/// Chan, Golub and LeVeque: Algorithms for computing the sample variance, 1983.
+[[nodiscard]] SetMoments union_of(const SetMoments& a, const SetMoments& b) noexcept;
+
 /// Moments of the union, for sets n, m, v:
 /// N = sum n, M = sum n m / N, V = sum n (v + (m - M)^2) / N.
 /// All terms of V are >= 0, so nothing cancels, however far from 0 the means are.

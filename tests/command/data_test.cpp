@@ -22,7 +22,9 @@ struct Copy {
 TEST_CASE("names of data must be known") {
   require_refusal("train --data synthetic:moons", "--data: expected synthetic:blobs");
   require_refusal("train --data idx:", "--data: expected synthetic:blobs");
-  require_refusal("train --data synthetic:blobs --model cnn", "--model: cnn needs images");
+  for (const std::string model : {"cnn", "resnet"})
+    require_refusal("train --data synthetic:blobs --model " + model,
+                    "--model: " + model + " needs images");
 }
 
 TEST_CASE("a folder that is missing is refused") {

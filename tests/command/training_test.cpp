@@ -8,7 +8,8 @@ using namespace lockstep::testing;
 TEST_CASE("losses do not depend on the number of ranks") {
   for (const std::string arguments :
        {"train --data synthetic:blobs --model mlp --epochs 2 --batch 50",
-        "train --data synthetic:images --model cnn --batch 17 --steps 4"}) {
+        "train --data synthetic:images --model cnn --batch 17 --steps 4",
+        "train --data synthetic:images --model resnet --batch 17 --steps 4"}) {
     const auto alone = records_of(arguments);
     for (const int num_ranks : {1, 2, 3}) {
       const auto records = records_of(arguments, num_ranks);

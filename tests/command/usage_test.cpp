@@ -7,7 +7,7 @@
 using namespace lockstep::testing;
 
 TEST_CASE("names must be known") {
-  require_refusal("train --model resnet", "--model: resnet not in {mlp,cnn}");
+  require_refusal("train --model vgg", "--model: vgg not in {mlp,cnn,resnet}");
   require_refusal("train --dtype int64", "--dtype: int64 not in");
   require_refusal("train --optimizer lion", "--optimizer: lion not in {sgd,adam}");
   require_refusal("train --fast", "not expected: --fast");

@@ -1,6 +1,8 @@
 // Every option and every pair of options compute what they are defined to.
 
 #include "layers/option_reference.hpp"
+
+#include "base/convert.hpp"
 #include "support/catch.hpp"
 #include "support/close.hpp"
 
@@ -19,21 +21,27 @@ Tolerance tolerance_of(DType dtype) {
   return {dtype == DType::bfloat16 ? 0x1p-7 : 0x1p-10, 0x1p-22};
 }
 
-void check(const UseCase& use_case) {
+// Trains on batches about `mean`, the second one about its negative.
+void check(const UseCase& use_case, double mean, const Tolerance& tolerance) {
   const Communicator solo;
   OptionRun run(use_case, {{use_case.shape[0]}}, solo);
-  const auto [output, statistics] = tolerance_of(run.layer.dtype());
   for (std::uint64_t step = 1; step <= 3; ++step) {
     run.load(step);
+    std::vector<double> x = doubles_of(run.x);
+    for (double& value : x) value += step == 2 ? -mean : mean;
+    write_from_double(x, run.x);
     const Expected expected = expected_of(run);
-    run.train(step, solo);
-    CHECK(distance(doubles_of(run.y), expected.y) <= output);
+    run.forward();
+    run.layer.apply_updates();
+    CHECK(distance(doubles_of(run.y), expected.y) <= tolerance.output);
     for (const auto& [name, values] : expected.statistics) {
       INFO(name);
-      CHECK(distance(doubles_of(run.layer.variable(name).value()), values) <= statistics);
+      CHECK(distance(doubles_of(run.layer.variable(name).value()), values) <= tolerance.statistics);
     }
   }
 }
+
+void check(const UseCase& use_case) { check(use_case, 0.0, tolerance_of(*use_case.options.dtype)); }
 
 }  // namespace
 
@@ -73,6 +81,16 @@ TEST_CASE("every option computes what it is defined to where samples are channel
       INFO(feature.name << " along " << axes.values().size() << " axes");
       check(use_case);
     }
+}
+
+TEST_CASE("every option computes what it is defined to far from 0", "[layers]") {
+  for (const Feature& feature : features()) {
+    if (feature.option == "dtype") continue;
+    INFO(feature.name);
+    // The reference knows the mean to 1e-16 of itself, which is 1e-8 standard deviations.
+    check(use_case_of({feature.name}), 1e8, {1e-7, 1e-7});
+    check(use_case_of({feature.name, "float32"}), 1e6, {0x1p-23, 0x1p-22});
+  }
 }
 
 TEST_CASE("renormalization never divides by less than the root of epsilon", "[layers]") {

@@ -209,7 +209,7 @@ template <class Options>
 template <class L>
 using OptionsOf = std::remove_cvref_t<decltype(std::declval<const L&>().options())>;
 
-/// Calls visit(std::type_identity<L>()) for every layer type L of the library.
+/// Calls visit(std::type_identity<L>()) for every layer type L that consists of its options.
 template <class Visit>
 void for_each_layer_type(Visit&& visit) {
   const auto visit_all = [&]<class... Ls>(std::type_identity<std::variant<Ls...>>) {

@@ -9,6 +9,7 @@
 #include "lockstep/layers/batch_normalization.hpp"
 #include "lockstep/layers/dense.hpp"
 #include "lockstep/layers/presets.hpp"
+#include "lockstep/layers/residual.hpp"
 #include "lockstep/params/variable_scope.hpp"
 #include "lockstep/params/variable_store.hpp"
 #include "support/catch.hpp"
@@ -321,4 +322,29 @@ TEST_CASE("a layer alone is converted likewise") {
   const Caught caught = caught_from([&] { layer.set_synchronized(world().rank() == 0); });
   REQUIRE_ON_ALL_RANKS(world(), is_same_on_all_ranks(world(), caught));
   REQUIRE_ON_ALL_RANKS(world(), caught.is(ErrorCode::mismatch));
+}
+
+TEST_CASE("batch normalization inside of other layers is converted with them") {
+  const auto make = [](bool is_synchronized) {
+    const BatchNormalizationOptions options{.synchronized = is_synchronized};
+    Sequential model({.dtype = DType::float64, .seed = 3}, strategy());
+    model.add(Dense({.units = 4, .normalizer = options, .input_shape = Shape{4}}));
+    Residual block({.activation = ActivationFunction::relu});
+    block.add_main(Dense({.units = 4})).add_main(BatchNormalization(options));
+    model.add(std::move(block));
+    model.build();
+    return model;
+  };
+  for (const bool is_synchronized : {false, true}) {
+    Sequential made = make(is_synchronized), converted = make(!is_synchronized);
+    const int count = (is_synchronized ? synchronize_batch_normalization
+                                       : desynchronize_batch_normalization)(converted);
+    REQUIRE_ON_ALL_RANKS(world(), count == 2);
+    REQUIRE_ON_ALL_RANKS(world(), facts_of(converted) == facts_of(made));
+    for (std::uint64_t step = 1; step <= 3; ++step) {
+      train(made, step);
+      train(converted, step);
+    }
+    REQUIRE_ON_ALL_RANKS(world(), is_identical(values_of(converted), values_of(made)));
+  }
 }

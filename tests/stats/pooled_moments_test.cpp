@@ -80,6 +80,39 @@ TEST_CASE("pooled moments: those of any parts of a set are those of the set") {
   }
 }
 
+TEST_CASE("united moments: those of parts that come one after another are those of the set") {
+  for (const double offset : {0.0, 1e3, -1e6, 1e6}) {
+    const std::vector<double> samples = samples_about(offset, 40);
+    const Set whole = set_of(samples);
+    const double spacing = 4.0 * std::max(std::abs(offset), 8.0) * 0x1p-52;
+    for (std::uint64_t seed = 0; seed < 200; ++seed) {
+      SetMoments all;
+      for (const Set& part : random_parts_of(samples, seed))
+        all = union_of(all, {part.count[0], part.mean[0], part.variance[0]});
+      INFO("offset " << offset << ", seed " << seed);
+      REQUIRE(all.count == 40.0);
+      REQUIRE(std::abs(all.mean - whole.mean[0]) <= spacing);
+      REQUIRE(std::abs(all.variance - whole.variance[0]) <= 8.0 * spacing);
+    }
+  }
+}
+
+TEST_CASE("united moments: what is far apart is told to the last digits, and what is empty not") {
+  const double far = 0x1p40;
+  const SetMoments apart = union_of({5.0, far - 1.0, 0.0}, {5.0, far + 1.0, 0.0});
+  CHECK(apart.count == 10.0);
+  CHECK(apart.mean == far);
+  CHECK(apart.variance == 1.0);
+  CHECK(union_of({3.0, far, 0.0}, {5.0, far, 0.0}).variance == 0.0);
+  for (const SetMoments& both :
+       {union_of({0.0, nan, nan}, {2.0, 1.0, 4.0}), union_of({2.0, 1.0, 4.0}, {0.0, nan, nan})}) {
+    CHECK(both.count == 2.0);
+    CHECK(both.mean == 1.0);
+    CHECK(both.variance == 4.0);
+  }
+  CHECK(std::isnan(union_of({1.0, 1.0, 2.0}, {1.0, 1.0, nan}).variance));
+}
+
 TEST_CASE("pooled moments: the order of the parts and pools of pools make no difference") {
   const std::vector<double> samples = samples_about(1e6, 40);
   for (std::uint64_t seed = 2; seed < 30; ++seed) {

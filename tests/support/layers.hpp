@@ -18,7 +18,7 @@ Tensor output_of(Layer& layer, const Tensor& input, const Call& call = {});
 Tensor input_gradient_of(Layer& layer, Tape& tape, const Tensor& output_gradient,
                          const Shape& shape, Gradients gradients = Gradients::overwrite);
 
-/// Copies of the gradients of all variables, in their order.
+/// Copies of the gradients of all parameters, in their order.
 std::vector<Tensor> gradients_of(Layer& layer);
 
 /// Gives every parameter random numbers, none of them zero, so that none can be forgotten.
@@ -39,10 +39,14 @@ bool is_identical(const Tensor& a, const Tensor& b);
 using MakeLayer = std::function<std::unique_ptr<Layer>(DType)>;
 
 /// Checks with a float64 `input` of a layer that `make` makes, not built yet, with random
-/// parameters: float32 agrees with float64, 16-bit types are float32 rounded once, an empty batch works and gives zero gradients,
-/// gradients are overwritten, accumulated or left out as asked, tapes serve batches of any size,
-/// repeated steps allocate nothing, and wrong calls are refused.
+/// parameters: float32 agrees with float64, 16-bit types are float32 rounded once, an empty batch
+/// works and gives zero gradients, gradients are overwritten, accumulated or left out as asked,
+/// tapes serve batches of any size, repeated steps allocate nothing, and wrong calls are refused.
 void check_layer(const MakeLayer& make, const Tensor& input,
+                 const Call& call = {.mode = Mode::training, .step = 3});
+
+/// The same without 16-bit types, for layers of layers, each of which rounds.
+void check_calls(const MakeLayer& make, const Tensor& input,
                  const Call& call = {.mode = Mode::training, .step = 3});
 
 /// Checks that outputs and gradients of every cut of the batch, of 3 samples or more, are those of

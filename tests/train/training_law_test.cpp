@@ -1,5 +1,7 @@
 // Training on any number of ranks is training on one.
 
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "lockstep/layers/activation.hpp"
@@ -8,7 +10,9 @@
 #include "lockstep/layers/dense.hpp"
 #include "lockstep/layers/dropout.hpp"
 #include "lockstep/layers/flatten.hpp"
+#include "lockstep/layers/global_average_pool.hpp"
 #include "lockstep/layers/max_pool2d.hpp"
+#include "lockstep/layers/residual.hpp"
 #include "lockstep/train/synthetic.hpp"
 #include "lockstep/train/trainer.hpp"
 #include "support/catch.hpp"
@@ -44,6 +48,33 @@ Sequential cnn(const Strategy& strategy) {
   model.add(SyncBatchNormalization({.momentum = 0.9}));
   model.add(Activation({.function = ActivationFunction::relu}));
   model.add(Flatten());
+  model.add(Dense({.units = 4}));
+  return model;
+}
+
+Sequential resnet(const Strategy& strategy) {
+  const BatchNormalizationOptions norm{.momentum = 0.9, .synchronized = true};
+  const auto conv = [&](std::int64_t filters, std::int64_t stride, bool is_normalized) {
+    return Conv2D({.filters = filters,
+                   .kernel_size = {3, 3},
+                   .strides = {stride, stride},
+                   .padding = Padding::same,
+                   .use_bias = false,
+                   .normalizer = is_normalized ? std::optional(norm) : std::nullopt});
+  };
+  const auto add_block = [&](Sequential& model, std::int64_t filters, std::int64_t stride) {
+    Residual block({.activation = ActivationFunction::relu});
+    block.add_main(conv(filters, stride, true));
+    block.add_main(Activation({.function = ActivationFunction::relu}));
+    block.add_main(conv(filters, 1, false)).add_main(BatchNormalization(norm));
+    if (stride > 1) block.add_shortcut(conv(filters, stride, true));
+    model.add(std::move(block));
+  };
+  Sequential model({.dtype = DType::float64, .seed = 3}, strategy);
+  model.add(conv(4, 1, true));
+  add_block(model, 4, 1);
+  add_block(model, 6, 2);
+  model.add(GlobalAveragePool());
   model.add(Dense({.units = 4}));
   return model;
 }
@@ -111,4 +142,8 @@ TEST_CASE("an MLP learns the same on any number of ranks", "[train]") {
 
 TEST_CASE("a CNN learns the same on any number of ranks", "[train]") {
   check_law(cnn, SyntheticImages({.num_samples = 41, .num_classes = 4, .shape = {6, 6, 2}}));
+}
+
+TEST_CASE("a network of residual blocks learns the same on any number of ranks", "[train]") {
+  check_law(resnet, SyntheticImages({.num_samples = 41, .num_classes = 4, .shape = {6, 6, 2}}));
 }

@@ -17,6 +17,9 @@
 namespace lockstep {
 
 class Exchange;
+struct ChannelAffine;
+struct FinalActivation;
+struct LayerPopulation;
 struct MovingVariables;
 
 /// What backward needs of a forward call in training mode, and what that call learned.
@@ -136,6 +139,15 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   /// learned apart.
   [[nodiscard]] ExternalStatistics export_statistics(ExternalStatistics form);
 
+  /// Makes the moments of a population the moving statistics: the variance as the options want it
+  /// stored, those of renorm too. Channels of which the population has nothing keep theirs. Further
+  /// updates go on from there, as if the updates so far, or one if there was none, had led to it.
+  /// All ranks give the same. When one fails or differs all throw the same error and nothing has
+  /// changed: ArgumentError for another number of channels, impossible moments, or a layer without
+  /// moving statistics; NonFiniteError for moments that the variables cannot hold, unless the
+  /// options say Nonfinite::warn. Collective.
+  void replace_moving_statistics(const LayerPopulation& population);
+
   /// Takes part in the forward or backward that is due with an error instead of a batch: for a
   /// rank of a user's own loop that cannot make the call. All ranks throw that error, those in
   /// forward or backward likewise; this rank alone when the layer is frozen and merges nothing.
@@ -154,6 +166,9 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] bool accepts(const Shape& input_shape) const override;
 
  private:
+  friend class Residual;
+  friend class StatisticsReplacement;
+  friend ChannelAffine inference_affine_of(const BatchNormalization& layer);
   struct Parts;
   using Record = BatchNormalizationTape::Record;
 
@@ -171,12 +186,15 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] Record& normalize_by_batch(const TensorView& input, const MutableTensorView& output,
                                            const Call& call);
   void recenter(Record& record, Exchange& exchange);
+  void measure(Record& record, PopulationRecorder& population) const;
   [[nodiscard]] Record& normalize_by_moving(const TensorView& input,
                                             const MutableTensorView& output, const Call& call);
   void check_backward(Record* record, const TensorView& output_gradient,
                       const MutableTensorView& input_gradient,
                       const MutableTensorView& residual_gradient) const;
   [[nodiscard]] Record* recorded(Tape& tape) const noexcept;
+  /// For a block around the layer, once it is created: what is applied last instead of the option.
+  void end_with(const FinalActivation& activation);
 
   BatchNormalizationOptions options_;
   std::unique_ptr<Parts> parts_;

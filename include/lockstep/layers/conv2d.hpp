@@ -10,14 +10,17 @@
 
 #include "lockstep/base/export.hpp"
 #include "lockstep/base/tensor.hpp"
+#include "lockstep/layers/batch_normalization_options.hpp"
 #include "lockstep/layers/data_format.hpp"
 #include "lockstep/layers/layer.hpp"
-#include "lockstep/params/constraint.hpp"
 #include "lockstep/layers/scope_options.hpp"
+#include "lockstep/params/constraint.hpp"
 #include "lockstep/params/initializer.hpp"
 #include "lockstep/params/regularizer.hpp"
 
 namespace lockstep {
+
+class BatchNormalization;
 
 /// Options of a convolution; names and defaults are those of Keras.
 struct Conv2DOptions {
@@ -33,6 +36,10 @@ struct Conv2DOptions {
   Regularizer bias_regularizer = {};
   Constraint kernel_constraint = {};
   Constraint bias_constraint = {};
+  /// Batch normalization of the result, with an activation where it has one. The layer has no bias
+  /// then, and what its options say of one is not used. Channels are those of data_format; mode and
+  /// 16-bit rounding are those of the layer.
+  std::optional<BatchNormalizationOptions> normalizer = std::nullopt;
   bool trainable = true;
   std::optional<DType> dtype = std::nullopt;  ///< of inputs and outputs
   std::string name = {};
@@ -43,6 +50,10 @@ struct Conv2DOptions {
 /// output = sum over the window of input * kernel, plus bias. The kernel is not flipped: what
 /// neural networks call convolution is a cross-correlation. Zeros lie around the input where the
 /// padding is `same`. Products are summed in the kernel's dtype, the bias' gradient in double.
+///
+/// With a normalizer it is Conv2D without a bias followed by BatchNormalization, except that 16-bit
+/// numbers are rounded once, at the end. Variables of the normalizer are
+/// "batch_normalization/gamma" and so on. It takes the weights and the mask of calls.
 class LOCKSTEP_EXPORT Conv2D : public Layer {
  public:
   explicit Conv2D(Conv2DOptions options);
@@ -53,6 +64,8 @@ class LOCKSTEP_EXPORT Conv2D : public Layer {
   [[nodiscard]] Variable& kernel();
   /// [filters]. Throws StateError before create and without a bias.
   [[nodiscard]] Variable& bias();
+  /// Throws StateError without one.
+  [[nodiscard]] BatchNormalization& normalizer() const;
 
   [[nodiscard]] Shape output_shape(const Shape& input_shape) const override;
   [[nodiscard]] std::string configuration() const override;
@@ -60,7 +73,8 @@ class LOCKSTEP_EXPORT Conv2D : public Layer {
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
 
   /// Throws StateError before create or on another layer's tape, ArgumentError on views that do not
-  /// fit; then `output` is as it was.
+  /// fit; then `output` is as it was. Collective in training mode where the normalizer is
+  /// synchronized; then all ranks throw what one does.
   void forward(const TensorView& input, const MutableTensorView& output, const Call& call) override;
   /// Throws StateError on a tape that recorded nothing, otherwise as forward().
   void backward(Tape& tape, const TensorView& output_gradient,
@@ -71,11 +85,16 @@ class LOCKSTEP_EXPORT Conv2D : public Layer {
   void do_create(const Shape& input_shape) override;
 
  private:
+  void transform(const TensorView& input, const MutableTensorView& output, const Call& call);
+  void differentiate(Tape& tape, const TensorView& output_gradient,
+                     const MutableTensorView& input_gradient, Gradients gradients);
+
   Conv2DOptions options_;
   Variable* kernel_ = nullptr;
-  Variable* bias_ = nullptr;
-  Tensor buffer_;                  // patches of some images
-  std::vector<double> bias_sums_;  // one per filter
+  Variable* bias_ = nullptr;                  // null without a bias
+  BatchNormalization* normalizer_ = nullptr;  // an inner layer; null without
+  Tensor buffer_;                             // patches of some images
+  std::vector<double> bias_sums_;             // one per filter
 };
 
 }  // namespace lockstep

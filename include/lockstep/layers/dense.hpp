@@ -10,13 +10,16 @@
 
 #include "lockstep/base/export.hpp"
 #include "lockstep/kernels/activation_function.hpp"
+#include "lockstep/layers/batch_normalization_options.hpp"
 #include "lockstep/layers/layer.hpp"
-#include "lockstep/params/constraint.hpp"
 #include "lockstep/layers/scope_options.hpp"
+#include "lockstep/params/constraint.hpp"
 #include "lockstep/params/initializer.hpp"
 #include "lockstep/params/regularizer.hpp"
 
 namespace lockstep {
+
+class BatchNormalization;
 
 /// Options of a fully connected layer; names and defaults are those of Keras.
 struct DenseOptions {
@@ -30,6 +33,10 @@ struct DenseOptions {
   Regularizer bias_regularizer = {};
   Constraint kernel_constraint = {};
   Constraint bias_constraint = {};
+  /// Batch normalization between product and activation, which it applies. The layer has no bias
+  /// then, and what its options say of one is not used. Channels are along the last axis; mode and
+  /// 16-bit rounding are those of the layer.
+  std::optional<BatchNormalizationOptions> normalizer = std::nullopt;
   bool trainable = true;
   std::optional<DType> dtype = std::nullopt;  ///< of inputs and outputs
   std::string name = {};
@@ -40,11 +47,18 @@ struct DenseOptions {
 /// output = activation(input kernel + bias), a product over the last axis: [samples, ..., inputs]
 /// becomes [samples, ..., units]. Variables: "kernel" [inputs, units] and, where it has one,
 /// "bias" [units]. Their gradients are local: sums over the samples of this rank.
+///
+/// With a normalizer it is Dense without a bias followed by BatchNormalization, except that 16-bit
+/// numbers are rounded once, at the end. Variables of the normalizer are
+/// "batch_normalization/gamma" and so on. It takes the weights and the mask of calls.
 class LOCKSTEP_EXPORT Dense final : public Layer {
  public:
   explicit Dense(DenseOptions options = {});
 
   [[nodiscard]] const DenseOptions& options() const noexcept { return options_; }
+
+  /// Throws StateError without one.
+  [[nodiscard]] BatchNormalization& normalizer() const;
 
   /// Throws ArgumentError for units below 1, and for inputs without a last axis of known extent
   /// besides the batch axis.
@@ -53,7 +67,8 @@ class LOCKSTEP_EXPORT Dense final : public Layer {
   [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
 
-  /// The output must not be the memory of the input, nor a gradient that of the other.
+  /// The output must not be the memory of the input, nor a gradient that of the other. Collective
+  /// in training mode where the normalizer is synchronized; then all ranks throw what one does.
   void forward(const TensorView& input, const MutableTensorView& output, const Call& call) override;
   void backward(Tape& tape, const TensorView& output_gradient,
                 const MutableTensorView& input_gradient,
@@ -63,9 +78,16 @@ class LOCKSTEP_EXPORT Dense final : public Layer {
   void do_create(const Shape& input_shape) override;
 
  private:
+  void transform(const TensorView& input, const MutableTensorView& output, const Call& call);
+  void transform_and_normalize(const TensorView& input, const MutableTensorView& output,
+                               const Call& call);
+  void differentiate(Tape& tape, const TensorView& output_gradient,
+                     const MutableTensorView& input_gradient, Gradients gradients);
+
   DenseOptions options_;
-  Variable* kernel_ = nullptr;  // owned by Layer, where moves of the layer leave them
-  Variable* bias_ = nullptr;    // null without a bias
+  Variable* kernel_ = nullptr;                // owned by Layer, where moves of the layer leave them
+  Variable* bias_ = nullptr;                  // null without a bias
+  BatchNormalization* normalizer_ = nullptr;  // an inner layer; null without
   std::vector<double> bias_sums_;
 };
 

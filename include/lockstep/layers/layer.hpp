@@ -23,9 +23,12 @@
 
 namespace lockstep {
 
+class InnerLayers;
+class PopulationRecorder;
 class Schedule;
 class VariableRegistry;
 struct CollectedOutput;
+struct InnerCalls;
 
 /// When what a forward pass learned (moving statistics) becomes the layer's state.
 enum class Commit : std::uint8_t {
@@ -40,7 +43,15 @@ enum class Pass : std::uint8_t { forward, backward };
 /// memory of that call's input, which must stay as it was until backward is done.
 class LOCKSTEP_EXPORT Tape {
  public:
+  Tape();
   virtual ~Tape();
+  Tape(Tape&&) noexcept;
+  Tape& operator=(Tape&&) noexcept;
+
+ private:
+  friend class InnerLayers;
+
+  std::unique_ptr<InnerCalls> inner_;  // null where the layer has no inner layers
 };
 
 /// What a call of forward is about, besides its input and output.
@@ -60,6 +71,9 @@ struct Call {
   /// Added before the activation of a layer that takes one; like the output. Its memory must stay
   /// as it was until backward is done.
   TensorView residual = {};
+  /// Makes a training call one that measures: what batch normalization sees goes here, and no layer
+  /// learns anything. See PopulationRecorder.
+  PopulationRecorder* population = nullptr;
 };
 
 /// What happens to the gradients of variables that are there already. Accumulating over passes
@@ -107,9 +121,14 @@ class LOCKSTEP_EXPORT Layer {
   }
   [[nodiscard]] bool is_trainable() const noexcept { return traits_.trainable; }
 
-  /// Freezes the layer or ends that; layers that share its variables share that too. Throws
-  /// MismatchError when the ranks do not say the same, once the layer is built. Collective once the
-  /// layer is built.
+  /// Layers that this one consists of, in the order in which forward passes through them; most have
+  /// none. They are built, frozen, committed and synchronized with it, and named after it:
+  /// "dense/batch_normalization". In a store they keep their variables where they were made.
+  [[nodiscard]] std::span<const std::unique_ptr<Layer>> inner_layers() const noexcept;
+
+  /// Freezes the layer, with those inside, or ends that; layers that share its variables share that
+  /// too. Throws MismatchError when the ranks do not say the same, once the layer is built.
+  /// Collective once the layer is built.
   void set_trainable(bool is_trainable);
 
   /// The mode of calls that name none; inference at first. Throws MismatchError when the ranks do
@@ -160,7 +179,8 @@ class LOCKSTEP_EXPORT Layer {
                         const MutableTensorView& input_gradient,
                         Gradients gradients = Gradients::overwrite) = 0;
 
-  /// Makes what the recorded call learned the layer's state, once.
+  /// Makes what the recorded call learned the layer's state, once; by default that of the inner
+  /// layers.
   virtual void commit(Tape& tape) noexcept;
 
   /// Makes what calls have collected for later, in their order, each once. Local; replicas stay
@@ -177,15 +197,15 @@ class LOCKSTEP_EXPORT Layer {
   /// Adds the merges that a training step makes in this layer, in their order.
   virtual void add_appointments(Pass pass, Schedule& schedule);
 
-  /// All variables in a fixed order; empty before create().
+  /// All variables in a fixed order, each once, those of inner layers last; empty before create().
   [[nodiscard]] virtual std::vector<Variable*> variables();
 
   /// The variable of this full name, "dense/kernel", or of the name within the layer, "kernel".
   /// Throws ArgumentError listing those there are.
   [[nodiscard]] Variable& variable(std::string_view name);
 
-  /// For containers: gives the layer its name in the model; before create() only. In a store its
-  /// variables stay where they are.
+  /// For containers: gives the layer its name in the model, after which its inner layers are named;
+  /// before create() only. In a store its variables stay where they are.
   void rename(std::string name);
 
  protected:
@@ -218,6 +238,11 @@ class LOCKSTEP_EXPORT Layer {
   /// For the end of forward(): shows the output in the layer's collections.
   void note_output(const TensorView& output) noexcept;
 
+  /// The layers inside, with all that is done to them; see inner_layers.hpp.
+  [[nodiscard]] InnerLayers& inner();
+  /// For make_tape(): gives it tapes of the inner layers, where there are any.
+  void equip(Tape& tape) const;
+
   /// Throws unless the layer was created and both views fit it: StateError, ArgumentError.
   void check_call(const TensorView& input, const MutableTensorView& output) const;
   /// Throws ArgumentError unless the gradients fit a call whose input had this shape, StateError
@@ -241,13 +266,16 @@ class LOCKSTEP_EXPORT Layer {
   [[nodiscard]] const Shape& created_for() const noexcept { return *created_for_; }
 
  private:
+  friend class InnerLayers;
+
   void make_variables(const Shape& input_shape, DType default_dtype, std::uint64_t seed);
   void check_scope() const;
   void check_collections() const;
   void enter_collections();
+  void enter_own_collections();
   Variable& share_variable(std::string full_name, const Shape& shape, DType variable_dtype,
                            VariableRole role);
-  void apply_trainable();
+  void freeze(bool is_trainable) noexcept;
 
   LayerTraits traits_;
   bool has_default_name_;
@@ -256,6 +284,7 @@ class LOCKSTEP_EXPORT Layer {
   std::shared_ptr<VariableRegistry> registry_;  // null outside of a store
   Mode mode_ = Mode::inference;
   std::vector<std::shared_ptr<Variable>> variables_;
+  std::unique_ptr<InnerLayers> inner_;  // null without any
   std::shared_ptr<UpdateSource> update_source_;
   std::shared_ptr<CollectedOutput> collected_output_;  // null without collections
   std::shared_ptr<const Communicator> control_;        // null until built

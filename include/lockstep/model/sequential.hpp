@@ -59,6 +59,12 @@ class LOCKSTEP_EXPORT Sequential {
   void build();
   [[nodiscard]] bool is_built() const noexcept { return control_ != nullptr; }
 
+  /// Makes the variables as build() does, without other ranks: for inference, or to assign values
+  /// that build() takes over. Throws what build() throws of this rank. Local.
+  void create(const Shape& input_shape);
+  /// Of one sample; empty before there are variables.
+  [[nodiscard]] const std::optional<Shape>& sample_shape() const noexcept { return created_for_; }
+
   [[nodiscard]] const std::string& name() const noexcept { return options_.name; }
   [[nodiscard]] DType dtype() const noexcept { return options_.dtype; }
   [[nodiscard]] std::uint64_t seed() const noexcept { return options_.seed; }
@@ -95,8 +101,9 @@ class LOCKSTEP_EXPORT Sequential {
   /// The model's output for `input`, valid until the next call of this mode. Training records the
   /// call for backward(): the input's memory must stay as it is until then. Inference has memory of
   /// its own and may come between; its input must not be the result of the call before. call.tape
-  /// is not used. When this rank fails before the last merge of the layers all ranks throw the same
-  /// error; afterwards it throws alone. Collective in training mode.
+  /// is not used. A call that measures records nothing, and forgets what was recorded before. When
+  /// this rank fails before the last merge of the layers all ranks throw the same error; afterwards
+  /// it throws alone. Collective in training mode.
   const Tensor& forward(const TensorView& input, const Call& call);
 
   /// Gradients of all parameters for the last forward() in training mode, from the gradient of its
@@ -133,7 +140,7 @@ class LOCKSTEP_EXPORT Sequential {
   [[nodiscard]] std::vector<SummaryRow> rows() const;
   [[nodiscard]] Shape sample_shape_for(const std::optional<Shape>& input_shape) const;
   void check_before_create(const Shape& sample_shape) const;
-  void create(const Shape& sample_shape);
+  void create_for(const Shape& sample_shape);
   void create_if_needed();
   void build_for(const std::optional<Shape>& input_shape);
   void run(const TensorView& input, const Call& call);

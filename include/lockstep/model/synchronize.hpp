@@ -7,10 +7,10 @@
 
 namespace lockstep {
 
-/// Makes all BatchNormalization layers of the model what they would be with synchronized = true,
-/// and returns how many were not. They stay the objects that they are, in their places: nothing
-/// else about them changes, neither options, names, scopes, modes nor values of variables, and
-/// optimizers and trainers go on with them.
+/// Makes all BatchNormalization layers of the model, those inside of other layers too, what they
+/// would be with synchronized = true, and returns how many were not. They stay the objects that
+/// they are, in their places: nothing else about them changes, neither options, names, scopes,
+/// modes nor values of variables, and optimizers and trainers go on with them.
 ///
 /// The model may be built. Then each group of ranks that share statistics takes over the moving
 /// statistics of its first rank, as in build(): where ranks have learned them apart, call

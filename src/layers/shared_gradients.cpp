@@ -1,4 +1,4 @@
-#include "model/shared_gradients.hpp"
+#include "layers/shared_gradients.hpp"
 
 #include <algorithm>
 #include <functional>

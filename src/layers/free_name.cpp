@@ -1,11 +1,11 @@
-#include "model/layer_facts.hpp"
+#include "layers/free_name.hpp"
 
 #include <spdlog/fmt/fmt.h>
 
 namespace lockstep {
 
-std::string name_in_model(const Layer& layer,
-                          const std::function<bool(const std::string&)>& is_taken) {
+std::string free_name_of(const Layer& layer,
+                         const std::function<bool(const std::string&)>& is_taken) {
   const bool may_choose = layer.has_default_name() || layer.reuses_variables();
   if (!may_choose || !is_taken(layer.name())) return layer.name();
   const std::string first =

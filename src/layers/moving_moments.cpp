@@ -1,4 +1,4 @@
-#include "layers/merged_statistics.hpp"
+#include "layers/moving_moments.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -25,7 +25,7 @@ void read_squares(const Variable& stddev, std::span<double> values) noexcept {
 
 }  // namespace
 
-MergedStatistics::MergedStatistics(const MovingVariables& variables)
+MovingMoments::MovingMoments(const MovingVariables& variables)
     : variables_(variables),
       num_channels_(num_channels_of(variables)),
       count_(num_moments_of(variables)),
@@ -34,31 +34,45 @@ MergedStatistics::MergedStatistics(const MovingVariables& variables)
       pool_(count_.size()),
       values_(num_channels_),
       old_values_(num_channels_) {
-  const auto moving = [&](std::vector<double>& all) { return std::span(all).first(num_channels_); };
   read_as_double(variables.num_elements->value(), moving(count_));
   read_as_double(variables.mean->value(), moving(mean_));
   if (variables.stddev == nullptr) {
     read_as_double(variables.variance->value(), moving(variance_));
     return;
   }
-  const auto renorm = [&](std::vector<double>& all) {
-    return std::span(all).subspan(num_channels_);
-  };
   read_squares(*variables.stddev, moving(variance_));
   read_as_double(variables.num_elements->value(), renorm(count_));
   read_as_double(variables.renorm_mean->value(), renorm(mean_));
   read_squares(*variables.renorm_stddev, renorm(variance_));
 }
 
-void MergedStatistics::merge(const Communicator& replicas, const Communicator& group) {
+std::span<double> MovingMoments::moving(std::vector<double>& all) const noexcept {
+  return std::span(all).first(num_channels_);
+}
+
+std::span<double> MovingMoments::renorm(std::vector<double>& all) const noexcept {
+  return std::span(all).subspan(num_channels_);
+}
+
+void MovingMoments::merge(const Communicator& replicas, const Communicator& group) {
   merge_moments(replicas, group, {count_, mean_, variance_}, pool_);
   for (std::size_t i = 0; i < count_.size(); ++i) {
+    count_[i] = pool_.count(i);
     mean_[i] = pool_.mean(i);
     variance_[i] = pool_.variance(i);
   }
 }
 
-std::optional<std::int64_t> MergedStatistics::first_unstorable() const noexcept {
+void MovingMoments::replace_by(const MomentsView& population, double added) noexcept {
+  for (std::size_t i = 0; i < count_.size(); ++i) {
+    const std::size_t c = i % num_channels_;
+    count_[i] = population.count[c];
+    mean_[i] = population.mean[c];
+    variance_[i] = population.variance[c] + (variables_.stddev != nullptr ? added : 0.0);
+  }
+}
+
+std::optional<std::int64_t> MovingMoments::first_unstorable() const noexcept {
   const DType dtype = variables_.mean->dtype();
   for (std::size_t i = 0; i < count_.size(); ++i)
     if (!std::isfinite(rounded_to(dtype, mean_[i])) ||
@@ -67,15 +81,26 @@ std::optional<std::int64_t> MergedStatistics::first_unstorable() const noexcept 
   return std::nullopt;
 }
 
-void MergedStatistics::assign(const BatchNormalizationOptions& options) noexcept {
+void MovingMoments::assign(const BatchNormalizationOptions& options) noexcept {
   assign(*variables_.mean, mean_);
   if (variables_.biased_mean != nullptr) assign_biased_mean(*options.momentum);
   if (variables_.stddev != nullptr) return assign_renorm(options.epsilon);
   assign(*variables_.variance, variance_);
 }
 
+void MovingMoments::count_one_update() noexcept {
+  if (std::ranges::none_of(count_, [](double count) { return count > 0.0; })) return;
+  std::int64_t& num_updates = variables_.num_updates->value().values<std::int64_t>()[0];
+  num_updates = std::max<std::int64_t>(num_updates, 1);
+  if (variables_.local_step == nullptr) return;
+  double steps = 0.0;
+  read_as_double(variables_.local_step->value(), {&steps, 1});
+  steps = std::max(steps, 1.0);
+  write_from_double({&steps, 1}, variables_.local_step->value());
+}
+
 // moving_mean = biased / (1 - momentum^steps), the other way round.
-void MergedStatistics::assign_biased_mean(double momentum) noexcept {
+void MovingMoments::assign_biased_mean(double momentum) noexcept {
   double steps = 0.0;
   read_as_double(variables_.local_step->value(), {&steps, 1});
   for (std::size_t c = 0; c < num_channels_; ++c)
@@ -84,7 +109,7 @@ void MergedStatistics::assign_biased_mean(double momentum) noexcept {
 }
 
 // Standard deviations are what is averaged; moving_variance follows from theirs.
-void MergedStatistics::assign_renorm(double epsilon) noexcept {
+void MovingMoments::assign_renorm(double epsilon) noexcept {
   assign(*variables_.renorm_mean, std::span(mean_).subspan(num_channels_));
   for (std::size_t c = 0; c < num_channels_; ++c)
     values_[c] = std::sqrt(variance_[num_channels_ + c]);
@@ -96,10 +121,10 @@ void MergedStatistics::assign_renorm(double epsilon) noexcept {
   assign(*variables_.variance, values_);
 }
 
-void MergedStatistics::assign(Variable& variable, std::span<const double> values) noexcept {
+void MovingMoments::assign(Variable& variable, std::span<const double> values) noexcept {
   read_as_double(variable.value(), old_values_);
   for (std::size_t c = 0; c < num_channels_; ++c)
-    if (pool_.count(c) > 0.0) old_values_[c] = values[c];
+    if (count_[c] > 0.0) old_values_[c] = values[c];
   write_from_double(old_values_, variable.value());
 }
 

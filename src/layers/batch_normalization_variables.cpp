@@ -1,4 +1,4 @@
-// The variables of batch normalization.
+// The variables that a layer of batch normalization makes.
 
 #include <spdlog/fmt/fmt.h>
 
@@ -27,6 +27,7 @@ void BatchNormalization::do_create(const Shape& input_shape) {
   validate(options_, input_shape);
   auto parts = std::make_unique<Parts>();
   parts->axes = channel_axes_of(options_, input_shape);
+  parts->activation = {options_.activation, options_.negative_slope};
   const Shape shape = parameter_shape_of(input_shape, parts->axes);
   parts->num_channels = static_cast<std::size_t>(shape.num_elements());
   const auto add = [&](const char* name, const Initializer& initializer, VariableRole role) {
@@ -53,6 +54,10 @@ void BatchNormalization::do_create(const Shape& input_shape) {
   if (options_.updates == Updates::deferred) set_update_source(parts->moving);
   parts->is_fused = runs_fused(options_, input_shape);
   parts_ = std::move(parts);
+}
+
+void BatchNormalization::end_with(const FinalActivation& activation) {
+  parts_->activation = activation;
 }
 
 MovingVariables BatchNormalization::create_moving(const Shape& shape) {

@@ -1,4 +1,4 @@
-// Sums of what several layers of a model contribute to the gradients of variables that they share.
+// Sums of what several layers contribute to the gradients of variables that they share.
 
 #pragma once
 
@@ -15,7 +15,7 @@ namespace lockstep {
 class SharedGradients {
  public:
   SharedGradients() = default;
-  /// Of the layers of a model that have variables.
+  /// Of layers that are passed one after another and have variables.
   explicit SharedGradients(std::span<Layer* const> layers);
 
   /// Before the first layer: sums begin with what is there, or with nothing.
