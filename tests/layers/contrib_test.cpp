@@ -285,6 +285,24 @@ TEST_CASE("weights on some ranks alone would part what the ranks learn, and are 
   REQUIRE_ON_ALL_RANKS(world(), caught.what.find("no weights") != std::string::npos);
 }
 
+TEST_CASE("contrib's batch_norm normalizes what another layer makes, in the mode of that layer") {
+  const VariableStore store;
+  const auto scope = store.scope();
+  Dense layer({.units = 3,
+               .normalizer = contrib({.activation_fn = ActivationFunction::relu}),
+               .dtype = DType::float64,
+               .name = "fully_connected"});
+  require_built(layer);
+  const Tensor x = random_tensor({4, 3}, 9);
+  (void)output_of(layer, x);
+  layer.apply_updates();
+  Variable& mean = store.variable("fully_connected/BatchNorm/moving_mean");
+  REQUIRE_ON_ALL_RANKS(world(), values_of(mean) == std::vector<double>(3, 0.0));
+  (void)output_of(layer, x, {.mode = Mode::training});
+  layer.apply_updates();
+  REQUIRE_ON_ALL_RANKS(world(), values_of(mean) != std::vector<double>(3, 0.0));
+}
+
 TEST_CASE("a model in training trains layers whose own mode is another") {
   Sequential model({.dtype = DType::float64}, Strategy{Communicator::world()});
   BatchNormalizationOptions options = contrib({.updates_collections = {}, .is_training = false});
