@@ -159,7 +159,9 @@ void Sequential::build_for(const std::optional<Shape>& input_shape) {
   });
   agree(strategy_.replicas(), {fmt::format("model '{}'", name()), "build", -1}, properties,
         failure);
-  auto control = std::make_shared<const Communicator>(strategy_.replicas().dup());
+  // One communicator for the agreements of trainer, model and layers: a rank that is in another
+  // call than the others is told so by the first that meet.
+  auto control = strategy_.shared_replicas();
   for (Stage& stage : stages_) stage.layer->connect(control);
   for (Variable* variable : variables()) broadcast(*control, bytes_of(variable->value()), 0);
   control_ = std::move(control);
@@ -220,7 +222,8 @@ std::vector<SummaryRow> Sequential::rows() const {
 void Sequential::set_mode(Mode mode) {
   if (is_built()) {
     const Property property{"mode", std::string(name_of(mode))};
-    agree(*control_, {fmt::format("model '{}'", name()), "set_mode", -1}, {&property, 1});
+    agree(strategy_.replicas(), {fmt::format("model '{}'", name()), "set_mode", -1},
+          {&property, 1});
   }
   mode_ = mode;
 }
@@ -305,7 +308,7 @@ void Sequential::backward(const TensorView& output_gradient, Gradients gradients
       });
       gradient = below;
     }
-    shared_gradients_->finish(control_->rank() == 0);
+    shared_gradients_->finish(strategy_.rank() == 0);
   };
   schedules_->backward.keep(step_, differentiate, [&] {
     return Meeting{fmt::format("model '{}'", name()), "backward", step_};

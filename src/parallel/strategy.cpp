@@ -13,10 +13,14 @@ Strategy& current_strategy() {
 
 }  // namespace
 
-Shard shard_of(std::int64_t global_batch, int rank, int num_ranks) noexcept {
-  const std::int64_t share = global_batch / num_ranks;
-  const std::int64_t rest = global_batch % num_ranks;
-  return {rank * share + std::min<std::int64_t>(rank, rest), share + (rank < rest ? 1 : 0)};
+Shard shard_of(std::int64_t global_batch, int rank, int num_ranks, std::int64_t unit) noexcept {
+  const std::int64_t num_units = global_batch / unit + (global_batch % unit == 0 ? 0 : 1);
+  const std::int64_t share = num_units / num_ranks;
+  const std::int64_t rest = num_units % num_ranks;
+  const auto start_of = [&](std::int64_t part) {
+    return std::min((part * share + std::min(part, rest)) * unit, global_batch);
+  };
+  return {start_of(rank), start_of(rank + 1) - start_of(rank)};
 }
 
 Strategy::Strategy() : replicas_(std::make_shared<const Communicator>()) {}

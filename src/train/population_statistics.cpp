@@ -12,7 +12,7 @@
 #include "lockstep/base/error.hpp"
 #include "lockstep/train/sampler.hpp"
 #include "lockstep/train/trainer.hpp"
-#include "model/normalizations.hpp"
+#include "train/ghost_batches.hpp"
 
 namespace lockstep {
 namespace {
@@ -27,40 +27,17 @@ std::vector<Property> properties_of(const Dataset& data, const PopulationOptions
           {"drop_remainder", options.drop_remainder ? "true" : "false"}};
 }
 
-// Throws unless ghost batches divide every rank's part of a batch of `size`.
-void check_ghosts(const BatchNormalization& layer, std::int64_t size, int num_ranks) {
-  const BatchNormalizationOptions& options = layer.options();
-  const bool is_used = layer.is_trainable() || options.frozen_mode != FrozenMode::inference;
-  if (!options.virtual_batch_size || !is_used) return;
-  for (int rank = 0; rank < num_ranks; ++rank) {
-    const std::int64_t count = shard_of(size, rank, num_ranks).count;
-    if (count % *options.virtual_batch_size != 0)
-      throw ArgumentError(
-          fmt::format("layer '{}': virtual_batch_size {} does not divide the {} samples of rank {} "
-                      "in a batch of {}; choose another batch_size, or drop_remainder where that "
-                      "is the last batch",
-                      layer.name(), *options.virtual_batch_size, count, rank, size));
-  }
-}
-
-void check_ghosts(Sequential& model, const Sampler& sampler) {
-  if (sampler.num_batches() == 0) return;
-  for (const BatchNormalization* layer : normalizations_of(model))
-    for (const std::int64_t batch : {std::int64_t{0}, sampler.num_batches() - 1})
-      check_ghosts(*layer, std::ssize(sampler.batch(batch)), model.strategy().num_replicas());
-}
-
 std::span<const std::int64_t> local_batch(const Sampler& sampler, std::int64_t batch,
-                                          const Strategy& strategy) {
+                                          const Strategy& strategy, std::int64_t unit) {
   if (sampler.num_batches() == 0) return {};
-  return sampler.batch(batch, strategy.shard_of(std::ssize(sampler.batch(batch))));
+  return sampler.batch(batch, strategy.shard_of(std::ssize(sampler.batch(batch)), unit));
 }
 
 // Without samples, one batch that is empty on all ranks still shows the layers to the recorder.
 //
 // A rank that fails after the last merge of a batch takes its failure to the merges of the next,
 // where those are that do not know of it.
-void measure(Sequential& model, const Dataset& data, const Sampler& sampler,
+void measure(Sequential& model, const Dataset& data, const Sampler& sampler, std::int64_t unit,
              PopulationRecorder& recorder) {
   const std::int64_t num_batches = std::max<std::int64_t>(sampler.num_batches(), 1);
   Tensor inputs, targets;
@@ -69,7 +46,7 @@ void measure(Sequential& model, const Dataset& data, const Sampler& sampler,
   for (std::int64_t batch = 0; batch < num_batches; ++batch) {
     const char* phase = "data";
     const auto pass = [&] {
-      const auto samples = local_batch(sampler, batch, model.strategy());
+      const auto samples = local_batch(sampler, batch, model.strategy(), unit);
       inputs.resize(data.input_shape().prepended(std::ssize(samples)), model.dtype());
       targets.resize(data.target_shape().prepended(std::ssize(samples)), data.target_dtype());
       data.read(samples, inputs, targets);
@@ -101,18 +78,19 @@ PopulationStatistics population_statistics(Sequential& model, const Dataset& dat
   const Communicator& replicas = model.strategy().replicas();
   std::vector<Property> properties;
   std::optional<Sampler> sampler;
+  std::int64_t unit = 1;
   const auto refused = attempt([&] {
     properties = properties_of(data, options);
     sampler.emplace(SamplerOptions{.num_samples = data.num_samples(),
                                    .batch_size = options.batch_size,
                                    .shuffle = false,
                                    .drop_remainder = options.drop_remainder});
-    check_ghosts(model, *sampler);
+    unit = ghost_unit_of(model, *sampler);
   });
   agree(replicas, {who, "begin"}, properties, refused);
 
   PopulationRecorder recorder;
-  const auto failure = attempt([&] { measure(model, data, *sampler, recorder); });
+  const auto failure = attempt([&] { measure(model, data, *sampler, unit, recorder); });
   // Where no layer merges over all ranks, some may not know of a failure yet.
   agree(replicas, {who, "end"}, {}, failure);
   return recorder.statistics(replicas);

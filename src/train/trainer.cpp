@@ -13,6 +13,7 @@
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/collectives.hpp"
 #include "lockstep/train/sampler.hpp"
+#include "train/ghost_batches.hpp"
 #include "train/trainer_parts.hpp"
 
 namespace lockstep {
@@ -73,9 +74,11 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   parts.require(Activity::none, "fit()");
   std::vector<Property> properties;
   std::optional<Sampler> sampler;
+  std::int64_t unit = 1;
   parts.prepare_for(data, "fit", [&] {
     properties = properties_of(data, options);
     sampler = sampler_of(data, options);
+    unit = ghost_unit_of(parts.model, *sampler);
   });
   agree(parts.replicas(), {"trainer", "fit", -1}, properties);
 
@@ -86,7 +89,7 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   const std::int64_t last_step = parts.num_steps + std::min(options.max_steps.value_or(INT64_MAX),
                                                             INT64_MAX - parts.num_steps);
   for (std::int64_t i = 0; i < options.epochs && parts.num_steps < last_step; ++i) {
-    history.epochs.push_back(parts.run_epoch(*this, data, options, *sampler, last_step));
+    history.epochs.push_back(parts.run_epoch(*this, data, options, *sampler, unit, last_step));
     if (parts.is_stopping) break;
   }
   return history;
@@ -95,7 +98,7 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
 // One pass over the data, validation, callbacks, and a merge that ends it on all ranks alike.
 EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
                                       const FitOptions& fit_options, Sampler& sampler,
-                                      std::int64_t last_step) {
+                                      std::int64_t unit, std::int64_t last_step) {
   const auto start = Clock::now();
   EpochRecord epoch;
   epoch.epoch = num_epochs;
@@ -105,7 +108,7 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
        ++i) {
     train([&] {
       const auto size = static_cast<std::int64_t>(sampler.batch(i).size());
-      return read(data, sampler.batch(i, model.strategy().shard_of(size)));
+      return read(data, sampler.batch(i, model.strategy().shard_of(size, unit)));
     });
     std::ranges::transform(sums, step_sums, sums.begin(), std::plus());
     carry("on_step_end", [&] {

@@ -125,10 +125,10 @@ struct Trainer::Parts {
   template <class Body>
   void carry(std::string_view when, Body&& body);
 
-  /// One pass over the data with what belongs to it. Collective.
+  /// One pass over the data with what belongs to it; `unit` samples stay on one rank. Collective.
   [[nodiscard]] EpochRecord run_epoch(Trainer& trainer, const Dataset& data,
                                       const FitOptions& fit_options, Sampler& sampler,
-                                      std::int64_t last_step);
+                                      std::int64_t unit, std::int64_t last_step);
   [[nodiscard]] Scores evaluate(const Dataset& data, std::int64_t batch_size);
 
  private:

@@ -123,6 +123,24 @@ TEST_CASE("ranks that build different models are told where they differ") {
   }
 }
 
+TEST_CASE("ranks that are in different calls of a model and its layers are told so") {
+  Sequential model({}, strategy());
+  model.add(Scale());
+  model.build({4, 3});
+  const Caught caught = caught_from([&] {
+    if (is_last())
+      model.layer("scale").set_mode(Mode::training);
+    else
+      model.set_mode(Mode::training);
+  });
+  INFO(caught.what);
+  REQUIRE_ON_ALL_RANKS(ranks(), is_same_on_all_ranks(ranks(), caught.what));
+  if (ranks().is_solo()) return;
+  REQUIRE_ON_ALL_RANKS(ranks(), caught.is(ErrorCode::mismatch));
+  REQUIRE_ON_ALL_RANKS(ranks(), caught.what.find("layer 'scale'") != std::string::npos &&
+                                    caught.what.find("model 'sequential'") != std::string::npos);
+}
+
 TEST_CASE("batches of different size make no difference") {
   Sequential model({}, strategy());
   model.add(Scale());

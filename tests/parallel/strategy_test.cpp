@@ -32,10 +32,28 @@ TEST_CASE("strategy: shards are consecutive, cover the batch and differ by at mo
     }
 }
 
+TEST_CASE("strategy: units are cut as samples are, and never in two") {
+  for (const std::int64_t unit : {2, 3, 7})
+    for (int num_ranks = 1; num_ranks <= 5; ++num_ranks)
+      for (std::int64_t num_units = 0; num_units <= 11; ++num_units)
+        for (std::int64_t missing = 0; missing < (num_units > 0 ? unit : 1); ++missing) {
+          const std::int64_t batch = num_units * unit - missing;
+          for (int rank = 0; rank < num_ranks; ++rank) {
+            const Shard units = shard_of(num_units, rank, num_ranks);
+            const Shard shard = shard_of(batch, rank, num_ranks, unit);
+            const std::int64_t end = (units.first + units.count) * unit;
+            REQUIRE(shard.first == std::min(units.first * unit, batch));
+            REQUIRE(shard.first + shard.count == std::min(end, batch));
+          }
+        }
+}
+
 TEST_CASE("strategy: the largest batch is cut without overflow") {
   const std::int64_t batch = std::int64_t{1} << 62;
-  const Shard last = shard_of(batch, 8, 9);
-  CHECK(last.first + last.count == batch);
+  for (const std::int64_t unit : {std::int64_t{1}, std::int64_t{3}, batch}) {
+    const Shard last = shard_of(batch, 8, 9, unit);
+    CHECK(last.first + last.count == batch);
+  }
 }
 
 TEST_CASE("strategy: the shards of all ranks cover the batch") {

@@ -153,7 +153,7 @@ class LOCKSTEP_EXPORT Sequential {
   std::optional<Shape> created_for_;  // one sample; set with the first layer's variables
   std::size_t num_created_ = 0;
   bool is_created_ = false;
-  std::shared_ptr<const Communicator> control_;  // null until built
+  std::shared_ptr<const Communicator> control_;  // of the replicas; null until built
   struct Schedules;
   std::unique_ptr<Schedules> schedules_;
   std::unique_ptr<SharedGradients> shared_gradients_;  // set with is_created_

@@ -17,9 +17,10 @@ struct Shard {
 };
 
 /// The part of `rank` when `global_batch` samples are cut over `num_ranks` ranks: consecutive parts
-/// in rank order that differ by at most one sample, the larger ones first, and may be empty.
-[[nodiscard]] LOCKSTEP_EXPORT Shard shard_of(std::int64_t global_batch, int rank,
-                                             int num_ranks) noexcept;
+/// in rank order that differ by at most one unit, the larger ones first, and may be empty. A unit
+/// of `unit` >= 1 samples is never cut; what is left of the batch after whole units is one, too.
+[[nodiscard]] LOCKSTEP_EXPORT Shard shard_of(std::int64_t global_batch, int rank, int num_ranks,
+                                             std::int64_t unit = 1) noexcept;
 
 /// A group of ranks that hold replicas of one model and share every global batch. A cheap value:
 /// copies share the communicator.
@@ -34,12 +35,16 @@ class LOCKSTEP_EXPORT Strategy {
   Strategy& operator=(const Strategy&) = default;
 
   [[nodiscard]] const Communicator& replicas() const noexcept { return *replicas_; }
+  /// For what may live longer than this strategy.
+  [[nodiscard]] std::shared_ptr<const Communicator> shared_replicas() const noexcept {
+    return replicas_;
+  }
   [[nodiscard]] int rank() const noexcept { return replicas_->rank(); }
   [[nodiscard]] int num_replicas() const noexcept { return replicas_->size(); }
 
-  /// This rank's part of `global_batch` samples.
-  [[nodiscard]] Shard shard_of(std::int64_t global_batch) const noexcept {
-    return lockstep::shard_of(global_batch, rank(), num_replicas());
+  /// This rank's part of `global_batch` samples, in units that are never cut.
+  [[nodiscard]] Shard shard_of(std::int64_t global_batch, std::int64_t unit = 1) const noexcept {
+    return lockstep::shard_of(global_batch, rank(), num_replicas(), unit);
   }
 
   /// While a Scope lives on this thread, models and layers that are told no strategy use its.

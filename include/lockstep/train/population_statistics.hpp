@@ -29,8 +29,8 @@ struct PopulationOptions {
 /// pass; layers that are not synchronized over all of them are merged at the end. Every rank gets
 /// the same bits. The model forgets what forward() recorded for backward(). Throws StateError
 /// before build(). When a rank fails or asks for something else all throw the same error:
-/// MismatchError, ArgumentError for options and ghost batches that do not divide a rank's part of a
-/// batch, and what any rank threw. Collective.
+/// MismatchError, ArgumentError for options and a virtual_batch_size that does not divide a batch,
+/// and what any rank threw. Collective.
 [[nodiscard]] LOCKSTEP_EXPORT PopulationStatistics population_statistics(
     Sequential& model, const Dataset& data, const PopulationOptions& options = {});
 

@@ -76,10 +76,11 @@ class LOCKSTEP_EXPORT Trainer {
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  /// Trains for some epochs. Every global batch is cut over the ranks by the model's strategy; the
-  /// sample order depends on the seed only, not on the number of ranks. Builds a model that is not
-  /// built. Throws on all ranks alike: MismatchError when they ask for different things,
-  /// ArgumentError for options or data that do not fit, and what any rank threw. Collective.
+  /// Trains for some epochs. Every global batch is cut over the ranks by the model's strategy, never
+  /// within a ghost batch; the sample order depends on the seed only, not on the number of ranks.
+  /// Builds a model that is not built. Throws on all ranks alike: MismatchError when they ask for
+  /// different things, ArgumentError for options or data that do not fit and for a batch that a
+  /// virtual_batch_size does not divide, and what any rank threw. Collective.
   History fit(const Dataset& data, const FitOptions& options = {});
 
   /// Loss and metrics over a whole data set in inference mode. Throws MismatchError when the ranks
