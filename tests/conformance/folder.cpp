@@ -38,9 +38,11 @@ std::vector<fs::path> group_files_in(const fs::path& folder,
   return files;
 }
 
-std::vector<Case> cases_of(const fs::path& file) {
+// Files that are no groups may lie beside those that are; a file that was asked for must be one.
+std::vector<Case> cases_of(const fs::path& file, bool may_be_other) {
   try {
     const nlohmann::json group = nlohmann::json::parse(content_of(file));
+    if (may_be_other && group.is_object() && !group.contains("format")) return {};
     const auto blob =
         std::make_shared<const std::string>(content_of(file.parent_path() / blob_name_of(group)));
     return parse_group(group, blob);
@@ -57,7 +59,7 @@ std::vector<Case> cases_in(const fs::path& folder, const std::vector<std::string
   std::vector<Case> cases;
   std::set<std::string> ids;
   for (const fs::path& file : group_files_in(folder, groups))
-    for (Case& one : cases_of(file)) {
+    for (Case& one : cases_of(file, groups.empty())) {
       if (!ids.insert(one.id).second)
         throw DataError(fmt::format("{} has a second case '{}'", file.string(), one.id));
       cases.push_back(std::move(one));

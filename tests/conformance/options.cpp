@@ -64,9 +64,18 @@ MovingVariance moving_variance_of(const std::string& kind) {
   throw std::invalid_argument(fmt::format("there is no '{}'", kind));
 }
 
+FrozenMode frozen_mode_of(const std::string& behavior) {
+  if (behavior == "inference") return FrozenMode::inference;
+  if (behavior == "batch_statistics" || behavior == "batch statistics" || behavior == "batch")
+    return FrozenMode::batch_statistics;
+  if (behavior == "batch_statistics_updating") return FrozenMode::batch_statistics_updating;
+  throw std::invalid_argument(fmt::format("there is no '{}'", behavior));
+}
+
 std::optional<DType> io_dtype_of(const std::string& name) {
   if (name == "float32") return std::nullopt;
   if (name == "float16") return DType::float16;
+  if (name == "bfloat16") return DType::bfloat16;
   throw std::invalid_argument(fmt::format("there is no '{}'", name));
 }
 
@@ -102,10 +111,7 @@ const std::map<std::string, Setter>& setters() {
        [](Options& o, const Json& v) { o.moving_variance = moving_variance_of(v); }},
       {"io_dtype", [](Options& o, const Json& v) { o.dtype = io_dtype_of(v); }},
       {"frozen_behavior",
-       [](Options& o, const Json& v) {
-         o.frozen_mode = v.get<std::string>() == "inference" ? FrozenMode::inference
-                                                             : FrozenMode::batch_statistics;
-       }},
+       [](Options& o, const Json& v) { o.frozen_mode = frozen_mode_of(v.get<std::string>()); }},
       {"param_shape", [](Options&, const Json&) {}},
   };
   return setters;
@@ -118,10 +124,10 @@ BatchNormalizationOptions options_of(const nlohmann::json& options,
   BatchNormalizationOptions result;
   for (const auto& [key, value] : options.items()) {
     const auto setter = setters().find(key);
-    if (setter == setters().end()) {
-      objections.push_back(fmt::format("unknown option '{}'", key));
-    } else if (value.is_null()) {
+    if (value.is_null()) {
       if (key == "momentum") result.momentum = std::nullopt;
+    } else if (setter == setters().end()) {
+      objections.push_back(fmt::format("unknown option '{}'", key));
     } else {
       try {
         setter->second(result, value);

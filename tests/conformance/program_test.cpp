@@ -111,9 +111,13 @@ TEST_CASE("what the runner does not know is a failure") {
   require(outcome_with(hurry, 2), 1, "0 passed, 1 failed, 0 skipped", "unknown option 'speed'");
 }
 
-TEST_CASE("a damaged folder is not judged") {
-  for (const int num_ranks : {0, 2})
-    require_damage(outcome_with(nothing, num_ranks, right_blob.substr(0, 39)), "beyond the blob");
+TEST_CASE("a damaged group is not judged, a damaged case is a failure") {
+  const auto other_format = [](json& group) { group["format"] = "bn-cases 2"; };
+  for (const int num_ranks : {0, 2}) {
+    require_damage(outcome_with(other_format, num_ranks), "expected the format");
+    require(outcome_with(nothing, num_ranks, right_blob.substr(0, 39)), 1,
+            "0 passed, 1 failed, 0 skipped", "beyond the blob");
+  }
 }
 
 TEST_CASE("what is asked for must be there") {

@@ -87,11 +87,14 @@ class Layer:
         return moments
 
     def batch_moments(self, x, inputs):
-        """Per channel (weight, mean, variance), averaged over the ghost batches."""
+        """Per channel (weight, mean, variance), averaged over the ghost batches that have any."""
         moments = self.moments(x, inputs)
-        num_ghosts = self.num_ghosts(x)
-        return [tuple(sum(moments[ghost, channel][part] for ghost in range(num_ghosts)) / num_ghosts
-                      for part in range(3)) for channel in range(self.num_channels)]
+        averages = []
+        for channel in range(self.num_channels):
+            every = [moments[ghost, channel] for ghost in range(self.num_ghosts(x))]
+            some = [one for one in every if one[0]] or [(Decimal(0),) * 3]
+            averages.append(tuple(sum(one[part] for one in some) / len(some) for part in range(3)))
+        return averages
 
     def correction(self, x, inputs):
         """r and d of batch renormalization per channel."""
@@ -206,6 +209,8 @@ class Layer:
         if is_debiased:
             v["local_step"][0] += 1
         for channel, (weight, mean, variance) in enumerate(moments):
+            if not weight:
+                continue
             average("biased" if is_debiased else "moving_mean", channel, mean, momentum)
             if is_debiased:
                 bias = 1 - momentum ** v["local_step"][0]

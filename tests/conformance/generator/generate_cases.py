@@ -253,6 +253,17 @@ def add_training():
         [step(4, 2, 3, sgd_lr=0.25), step(4, 2, 3)], run=("f32",))
 
 
+def add_hidden():
+    """Ghost batches and channels of which weights leave nothing."""
+    weights = Array([6], [1, 0, 0.5, 2, 0, 0])  # strided: of the ghost batches 0, 1, 2 the middle one
+    add("ghost-without-weight", options(virtual_batch_size=2),
+        [step(6, 2, inputs={"batch_weights": weights}), step(6, 2)],
+        splits=[[6], [0, 6], [6, 0, 0]])
+    mask = Array([4, 3], [1, 0, 1] * 4)
+    add("channel-without-weight", options(axis=[1, 2]),
+        [step(4, 3, 2, inputs={"mask": mask}), step(4, 3, 2)])
+
+
 if __name__ == "__main__":
     add_shapes()
     add_statistics()
@@ -260,5 +271,6 @@ if __name__ == "__main__":
     add_samples()
     add_adjustments()
     add_training()
+    add_hidden()
     default = Path(__file__).parent.parent / "cases"
     group.write(Path(sys.argv[1]) if len(sys.argv) > 1 else default)
