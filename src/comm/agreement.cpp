@@ -87,8 +87,8 @@ std::vector<std::string> texts_of_all(const Communicator& group, const std::stri
   origin->cause = fmt::format("{} differs between ranks: rank 0 has {}, rank {} has {}", found.name,
                               found.value, rank, found.other_value);
   throw_error(ErrorCode::mismatch,
-              fmt::format("{}, {}: {}. Every rank must build the same", origin->layer,
-                          origin->phase, origin->cause),
+              fmt::format("{}, {}: {}. All ranks must give the same", origin->layer, origin->phase,
+                          origin->cause),
               origin);
 }
 

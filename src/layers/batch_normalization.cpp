@@ -10,7 +10,6 @@
 #include "comm/schedule.hpp"
 #include "layers/batch_normalization_parts.hpp"
 #include "layers/deliver.hpp"
-#include "layers/moving_moments.hpp"
 #include "lockstep/layers/population.hpp"
 #include "stats/column_layout.hpp"
 
@@ -81,7 +80,7 @@ std::unique_ptr<Tape> BatchNormalization::make_tape() const {
 void BatchNormalization::forward(const TensorView& input, const MutableTensorView& output,
                                  const Call& call) {
   const Mode mode = mode_of(call);
-  if (uses_batch_statistics(mode) || parts_ == nullptr) require_built();
+  if (merges(mode) || parts_ == nullptr) require_built();
   if (mode == Mode::training) parts_->backward_merges = merges(mode);
   Record& record = uses_batch_statistics(mode) ? normalize_by_batch(input, output, call)
                                                : normalize_by_moving(input, output, call);
@@ -120,7 +119,7 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
   record->take_lesson();
   if (const auto unusable = record->unusable_batch(parts_->shift->dtype()))
     exchange.raise(unusable);
-  normalize_by(record->moments, record->epsilon(), record->normalization);
+  normalize_by(record->moments, record->epsilon(), parts_->shift->dtype(), record->normalization);
   if (options_.renorm && !record->is_measured) parts_->renormalize(*record);
   return *record;
 }
@@ -224,24 +223,6 @@ void BatchNormalization::commit(Tape& tape) noexcept {
     parts_->moving->defer(record->update);
 }
 
-void BatchNormalization::merge_statistics() {
-  require_built();
-  if (parts_->group_is_all || !parts_->moving) return;
-  const Meeting meeting{fmt::format("layer '{}'", name()), "merge_statistics"};
-  std::optional<MovingMoments> merged;
-  const auto failure = attempt([&] { merged.emplace(parts_->moving->variables()); });
-  agree(control(), meeting, {}, failure);
-  merged->merge(control(), statistics_group());
-  if (options_.nonfinite != Nonfinite::warn)
-    if (const auto channel = merged->first_unstorable())
-      throw_agreed(control(), meeting,
-                   Failure{ErrorCode::non_finite,
-                           fmt::format("the merged moving statistics overflow {}",
-                                       name_of(parts_->moving->variables().mean->dtype())),
-                           *channel});
-  merged->assign(options_);
-}
-
 void BatchNormalization::set_momentum(std::optional<double> momentum) {
   BatchNormalizationOptions changed = options_;
   changed.momentum = momentum;
@@ -294,6 +275,10 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   Record& record = parts_->record_of(call, mode);
   record.has_call = record.has_pending_shift = record.has_pending_update = false;
   check_call(input, output);
+  if (mode == Mode::training && call.tape != nullptr && input.data() == output.data() &&
+      input.num_elements() > 0)
+    throw ArgumentError(
+        "backward needs the input as it was: in training mode the output must have other memory");
   record.options = &options_;
   record.activation = &parts_->activation;
   record.owner = parts_->number;

@@ -48,12 +48,14 @@ bool must_not_be_negative(std::string_view name) {
   return std::ranges::find(names, name) != names.end();
 }
 
-bool has_negative(const Tensor& tensor) {
-  if (tensor.dtype() == DType::int64)
-    return std::ranges::any_of(tensor.values<std::int64_t>(), [](auto value) { return value < 0; });
+// Converted, so that int64 is exact enough to be compared with 0.
+std::vector<double> doubles_of(const Tensor& tensor) {
   std::vector<double> values(static_cast<std::size_t>(tensor.num_elements()));
-  read_as_double(tensor, values);
-  return !std::ranges::all_of(values, [](double value) { return value >= 0.0; });
+  if (tensor.dtype() == DType::int64)
+    std::ranges::copy(tensor.values<std::int64_t>(), values.begin());
+  else
+    read_as_double(tensor, values);
+  return values;
 }
 
 // What is wrong with a tensor for this variable; empty for nothing.
@@ -65,7 +67,12 @@ std::string misfit_of(const Tensor& tensor, const Variable& variable, std::strin
   if (is_floating_here ? !is_floating(tensor.dtype()) : tensor.dtype() != variable.dtype())
     return fmt::format("is {}, expected {}", name_of(tensor.dtype()),
                        is_floating_here ? "a floating dtype" : name_of(variable.dtype()));
-  if (must_not_be_negative(name) && has_negative(tensor)) return "must not be negative or NaN";
+  const std::vector<double> values = doubles_of(tensor);
+  if (std::ranges::any_of(values, [](double value) { return !std::isfinite(value); }))
+    return "must be finite";
+  if (must_not_be_negative(name) &&
+      std::ranges::any_of(values, [](double value) { return value < 0.0; }))
+    return "must not be negative";
   return {};
 }
 
@@ -214,6 +221,7 @@ void BatchNormalization::import_statistics(const ExternalStatistics& external) {
   Values values;
   const auto failure = attempt([&] {
     if (!is_created()) throw StateError("it has no variables yet; build it first");
+    require_updates_made();
     const NamedVariables all = named(variables(), variable_scope());
     const bool is_unbiased = averages_unbiased(options_.moving_variance, options_.fused_rules);
     const bool was_unbiased = averages_unbiased(external.moving_variance, external.fused_rules);

@@ -1,12 +1,16 @@
-// Which ranks a batch normalization layer shares its statistics with, and how that changes.
+// Which ranks a batch normalization layer shares its statistics with, how that changes, and what
+// the groups have learned together.
 
 #include <spdlog/fmt/fmt.h>
 
+#include <optional>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "comm/agreement.hpp"
 #include "layers/batch_normalization_parts.hpp"
+#include "layers/moving_moments.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/collectives.hpp"
 
@@ -26,14 +30,15 @@ const Communicator& BatchNormalization::statistics_group() const {
 }
 
 void BatchNormalization::do_connect(const Communicator& replicas) {
-  connect(group_among(replicas, options_.synchronized), replicas);
+  connect(group_among(replicas, options_.synchronized, "build"), replicas);
 }
 
 // Groups may be of different sizes, so that only some ranks see that theirs cannot be.
-Communicator BatchNormalization::group_among(const Communicator& replicas,
-                                             bool is_synchronized) const {
+Communicator BatchNormalization::group_among(const Communicator& replicas, bool is_synchronized,
+                                             const char* phase) const {
   if (!is_synchronized) return {};
-  Communicator group = group_of(options_.synchronization_group, replicas);
+  const std::string who = fmt::format("layer '{}'", name());
+  Communicator group = group_of(options_.synchronization_group, replicas, who);
   if (parts_->axes.front() != 0) return group;
   std::optional<Failure> failure;
   if (!group.is_solo())
@@ -41,20 +46,13 @@ Communicator BatchNormalization::group_among(const Communicator& replicas,
                       fmt::format("the batch axis cannot be the channel axis when synchronized "
                                   "over {} ranks",
                                   group.size())};
-  agree(replicas, {fmt::format("layer '{}'", name()), "build"}, {}, failure);
+  agree(replicas, {who, phase}, {}, failure);
   return group;
 }
 
 void BatchNormalization::connect(const Communicator& group, const Communicator& replicas) {
-  const Communicator alone;
-  const std::string who = fmt::format("layer '{}'", name());
-  const std::size_t length = sums_length(parts_->num_channels);
-  const std::size_t gradient_length =
-      gradient_sums_length(parts_->num_channels, options_.adjustment != nullptr);
-  Exchange forward(group, who, "forward", length);
-  Exchange backward(group, who, "backward", gradient_length);
-  parts_->own_forward.emplace(alone, who, "forward", length);
-  parts_->own_backward.emplace(alone, who, "backward", gradient_length);
+  Exchange forward = parts_->make_exchange(Pass::forward, name(), group, options_);
+  Exchange backward = parts_->make_exchange(Pass::backward, name(), group, options_);
   parts_->forward = std::move(forward);
   parts_->backward = std::move(backward);
   parts_->group_is_all = group.size() == replicas.size();
@@ -71,8 +69,7 @@ Communicator BatchNormalization::prepare_synchronized(bool is_synchronized) cons
     BatchNormalizationOptions changed = options_;
     changed.synchronized = is_synchronized;
     if (is_created()) validate(changed, created_for());
-    if (is_built() && parts_->moving != nullptr && parts_->moving->next_update())
-      throw StateError("it has deferred updates; make them by apply_updates() first");
+    if (is_built()) require_updates_made();
   });
   if (!is_built()) {
     if (failure)
@@ -82,7 +79,7 @@ Communicator BatchNormalization::prepare_synchronized(bool is_synchronized) cons
   }
   const Property property{"synchronized", is_synchronized ? "true" : "false"};
   agree(control(), meeting, {&property, 1}, failure);
-  return group_among(control(), is_synchronized);
+  return group_among(control(), is_synchronized, "set_synchronized");
 }
 
 // Ranks that come together need one center K and one set of statistics.
@@ -95,6 +92,37 @@ void BatchNormalization::finish_synchronized(bool is_synchronized, const Communi
     if (variable->role() != VariableRole::parameter)
       broadcast(group, bytes_of(variable->value()), 0);
   parts_->number = Parts::next_number();  // tapes are of calls in the group before
+}
+
+void BatchNormalization::require_updates_made() const {
+  if (parts_->moving != nullptr && parts_->moving->next_update())
+    throw StateError("it has deferred updates; make them by apply_updates() first");
+}
+
+void BatchNormalization::merge_statistics() {
+  require_built();
+  if (!learns_apart()) return;
+  pool_statistics(attempt([&] { require_updates_made(); }));
+}
+
+bool BatchNormalization::learns_apart() const noexcept {
+  return is_built() && !parts_->group_is_all && parts_->moving != nullptr;
+}
+
+void BatchNormalization::pool_statistics(std::optional<Failure> failure) {
+  const Meeting meeting{fmt::format("layer '{}'", name()), "merge_statistics"};
+  std::optional<MovingMoments> merged;
+  if (!failure) failure = attempt([&] { merged.emplace(parts_->moving->variables()); });
+  agree(control(), meeting, {}, failure);
+  merged->merge(control(), statistics_group());
+  if (options_.nonfinite != Nonfinite::warn)
+    if (const auto channel = merged->first_unstorable())
+      throw_agreed(control(), meeting,
+                   Failure{ErrorCode::non_finite,
+                           fmt::format("the merged moving statistics overflow {}",
+                                       name_of(parts_->moving->variables().mean->dtype())),
+                           *channel});
+  merged->assign(options_);
 }
 
 }  // namespace lockstep

@@ -156,8 +156,10 @@ void validate_call(const BatchNormalizationOptions& options, const Call& call,
   refuse_if(has_weights && options.renorm && options.fused_rules == FusedRules::contrib,
             "contrib: renorm cannot be combined with batch_weights");
   if (options.virtual_batch_size && num_samples % *options.virtual_batch_size != 0)
-    throw ArgumentError(fmt::format("virtual_batch_size {} does not divide the local batch of {}",
-                                    *options.virtual_batch_size, num_samples));
+    throw ArgumentError(
+        fmt::format("virtual_batch_size {} does not divide the local batch of {}; "
+                    "give every rank whole ghost batches",
+                    *options.virtual_batch_size, num_samples));
 }
 
 void validate(const FinalActivation& activation) {

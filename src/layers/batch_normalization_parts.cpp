@@ -1,5 +1,7 @@
 #include "layers/batch_normalization_parts.hpp"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -24,6 +26,15 @@ void BatchNormalization::Parts::resize() {
   more_values.resize(num_channels);
   local_range.resize(2 * num_channels);
   range.resize(2 * num_channels);
+}
+
+Exchange BatchNormalization::Parts::make_exchange(Pass pass, const std::string& layer,
+                                                  const Communicator& group,
+                                                  const BatchNormalizationOptions& options) const {
+  const std::string who = fmt::format("layer '{}'", layer);
+  if (pass == Pass::forward) return {group, who, "forward", sums_length(num_channels)};
+  return {group, who, "backward",
+          gradient_sums_length(num_channels, options.adjustment != nullptr)};
 }
 
 Exchange& BatchNormalization::Parts::exchange(Pass pass, bool is_merged) noexcept {

@@ -40,6 +40,10 @@ struct BatchNormalization::Parts {
 
   [[nodiscard]] static std::uint64_t next_number() noexcept;
   void resize();
+  /// For the calls of `layer` among the ranks of `group`.
+  [[nodiscard]] Exchange make_exchange(Pass pass, const std::string& layer,
+                                       const Communicator& group,
+                                       const BatchNormalizationOptions& options) const;
   [[nodiscard]] Exchange& exchange(Pass pass, bool is_merged) noexcept;
   /// Where the call is recorded. Throws ArgumentError when its tape is of no use.
   [[nodiscard]] BatchNormalizationTape::Record& record_of(const Call& call, Mode mode);

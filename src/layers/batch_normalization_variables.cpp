@@ -46,6 +46,9 @@ void BatchNormalization::do_create(const Shape& input_shape) {
     parts->beta = add_parameter("beta", options_.beta_initializer, options_.beta_regularizer,
                                 options_.beta_constraint);
   parts->resize();
+  const Communicator alone;
+  parts->own_forward = parts->make_exchange(Pass::forward, name(), alone, options_);
+  parts->own_backward = parts->make_exchange(Pass::backward, name(), alone, options_);
   if (options_.track_moving_statistics)
     parts->moving = std::make_shared<MovingStatistics>(options_, create_moving(shape));
   parts->shift = add("shift", Zeros{}, VariableRole::state);

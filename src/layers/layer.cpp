@@ -169,9 +169,10 @@ void Layer::check_call(const TensorView& input, const MutableTensorView& output)
   input.check("the input");
   output.check("the output");
   if (!accepts(input.shape()))
-    throw ArgumentError(
-        fmt::format("expected an input of shape {} with any number of samples, got {}",
-                    to_string(*created_for_), to_string(input.shape())));
+    throw ArgumentError(fmt::format(
+        "expected an input of shape {}{}, got {}", to_string(*created_for_),
+        accepts(created_for_->with(0, (*created_for_)[0] + 1)) ? " with any number of samples" : "",
+        to_string(input.shape())));
   if (input.dtype() != dtype() || output.dtype() != dtype())
     throw ArgumentError(fmt::format("expected {} tensors, got input {} and output {}",
                                     lockstep::name_of(dtype()), lockstep::name_of(input.dtype()),

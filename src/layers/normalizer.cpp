@@ -40,8 +40,8 @@ void create_normalizer(const Layer& outer, InnerLayers& inner,
   if (!names_no_axis(given) && channel_axes_of(given, shape) != std::vector{channel_axis})
     throw ArgumentError(
         fmt::format("the normalizer of layer '{}' names another axis than {}, that of the layer's "
-                    "channels; leave axis and data_format out",
-                    outer.name(), channel_axis));
+                    "channels; leave axis and data_format out, or name axis {}",
+                    outer.name(), channel_axis, channel_axis));
   if (given.dtype && *given.dtype != outer.dtype())
     throw ArgumentError(fmt::format(
         "layer '{}' computes in {}, its normalizer in {}; leave out that of the normalizer",

@@ -53,6 +53,10 @@ BatchNormalizationOptions contrib(ContribOptions options) {
                 .variables_collections = std::move(options.variables_collections),
                 .outputs_collections = std::move(options.outputs_collections),
                 .updates_collections = std::move(options.updates_collections)}};
+  for (const auto& [name, value] :
+       {std::pair("decay", options.decay), std::pair("renorm_decay", options.renorm_decay)})
+    if (!(value >= 0.0 && value <= 1.0))
+      result.refusal = fmt::format("contrib: {} must be in [0, 1], got {}", name, value);
   if (options.data_format != "NHWC" && options.data_format != "NCHW")
     result.refusal = fmt::format("contrib: data_format has to be either NCHW or NHWC, got '{}'",
                                  options.data_format);

@@ -78,7 +78,10 @@ std::string fingerprint_of(std::span<const LayerPopulation> populations) {
 void BatchNormalization::replace_moving_statistics(const LayerPopulation& population) {
   require_built();
   std::optional<StatisticsReplacement> replacement;
-  const auto failure = attempt([&] { replacement.emplace(*this, population); });
+  const auto failure = attempt([&] {
+    require_updates_made();
+    replacement.emplace(*this, population);
+  });
   const Property property{"population", fingerprint_of({&population, 1})};
   agree(control(), {fmt::format("layer '{}'", name()), "replace_moving_statistics"}, {&property, 1},
         failure);

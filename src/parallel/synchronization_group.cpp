@@ -28,10 +28,10 @@ Communicator part_of(const SynchronizationGroup& group, const Communicator& repl
 
 }  // namespace
 
-Communicator group_of(const SynchronizationGroup& group, const Communicator& replicas) {
+Communicator group_of(const SynchronizationGroup& group, const Communicator& replicas,
+                      const std::string& whose) {
   const Property kind{"kind", to_string(group)};
-  agree(replicas, {"synchronization group", "build"}, {&kind, 1},
-        attempt([&] { validate(group); }));
+  agree(replicas, {whose, "synchronization group"}, {&kind, 1}, attempt([&] { validate(group); }));
   if (replicas.is_solo()) return {};
   Communicator part = part_of(group, replicas);
   if (part.is_solo()) return {};

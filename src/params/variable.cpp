@@ -99,7 +99,7 @@ double regularization_loss(std::span<Variable* const> variables) {
 }
 
 void add_regularization_gradient(Variable& variable, double scale) {
-  if (is_none(variable.regularizer_) || !variable.is_trainable_) return;
+  if (is_none(variable.regularizer_)) return;
   const std::span<const double> values = variable.value_in_scratch();
   const auto penalty_gradient = std::span(variable.scratch_).last(values.size());
   std::ranges::fill(penalty_gradient, 0.0);

@@ -13,6 +13,7 @@
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/collectives.hpp"
 #include "lockstep/train/sampler.hpp"
+#include "model/pooled_statistics.hpp"
 #include "train/ghost_batches.hpp"
 #include "train/trainer_parts.hpp"
 
@@ -145,6 +146,7 @@ Scores Trainer::evaluate(const Dataset& data, std::int64_t batch_size) {
 }
 
 Scores Trainer::Parts::evaluate(const Dataset& data, std::int64_t batch_size) {
+  const PooledStatistics pooled(model);
   const std::span<double> sums = evaluation->payload();
   std::ranges::fill(sums, 0.0);
   double penalty = 0.0;
@@ -192,6 +194,7 @@ Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
       std::memcpy(rows.data(), outputs.data(), bytes_of(outputs));
     }
   };
+  const PooledStatistics pooled(parts.model);
   const auto failure = attempt(predict_shard);
   agree(replicas, {"trainer", "predict", -1}, properties, failure);
 

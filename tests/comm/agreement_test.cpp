@@ -55,7 +55,7 @@ TEST_CASE("agreement: a rank that differs is named on all ranks, with both value
     REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::mismatch));
     REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
     const std::string cause = difference("epsilon", "0.001", odd, "0.1");
-    CHECK(caught.what == "layer 'bn', build: " + cause + ". Every rank must build the same");
+    CHECK(caught.what == "layer 'bn', build: " + cause + ". All ranks must give the same");
     CHECK(caught.origin->cause == cause);
     CHECK(caught.origin->rank == odd);
     CHECK(caught.origin->layer == "layer 'bn'");

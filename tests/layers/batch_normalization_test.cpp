@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/convert.hpp"
 #include "lockstep/base/error.hpp"
 #include "support/catch.hpp"
 #include "support/close.hpp"
@@ -52,6 +53,27 @@ TEST_CASE("a batch is normalized by its own mean and biased variance", "[layers]
   CHECK(distance(tape.batch_variance(), std::vector{4.5, 0.0}) < 1e-15);
   CHECK(distance(values_of(layer.moving_mean()), std::vector{0.75, 1.75}) < 1e-15);
   CHECK(distance(values_of(layer.moving_variance()), std::vector{0.75 + 4.5 / 4, 0.75}) < 1e-15);
+}
+
+TEST_CASE(
+    "a value that is the mean is on one side of an activation's kink, not rounded to either") {
+  for (const DType dtype : {DType::float32, DType::float64})
+    for (int i = 1; i <= 40; ++i) {
+      // On the first call the sums are taken about 0, far from the mean i.
+      auto layer = built({.gamma_initializer = Constant{0.05 * i},
+                          .activation = ActivationFunction::relu,
+                          .dtype = dtype},
+                         {3, 1});
+      Tensor x({3, 1}, dtype), dy({3, 1}, dtype), y({3, 1}, dtype), dx({3, 1}, dtype);
+      write_from_double(std::vector{i - 1.0, i + 0.0, i + 1.0}, x);
+      write_from_double(std::vector{1.0, 10.0, 100.0}, dy);
+      BatchNormalizationTape tape;
+      layer.forward(x, y, {.mode = Mode::training, .tape = &tape});
+      layer.backward(tape, dy, dx);
+      std::vector<double> gradient(1);
+      read_as_double(layer.beta().grad(), gradient);
+      REQUIRE(gradient[0] == 100.0);
+    }
 }
 
 TEST_CASE("inference uses the moving statistics and changes nothing", "[layers]") {
@@ -239,6 +261,27 @@ TEST_CASE("options that cannot be used are refused when the layer is built", "[l
   CHECK_THROWS_AS(build({.epsilon = -1e-3}, {4, 3}), ArgumentError);
   CHECK_THROWS_AS(build({.moving_variance_initializer = Constant{-1}}, {4, 3}), ArgumentError);
   CHECK_THROWS_AS(build({.dtype = DType::int64}, {4, 3}), ArgumentError);
+}
+
+TEST_CASE("a call that backward follows must leave its input as it is", "[layers]") {
+  auto layer = built({}, {4, 2});
+  Tensor x = random_tensor({4, 2}, 1);
+  BatchNormalizationTape tape;
+  CHECK_THROWS_AS(layer.forward(x, x, {.mode = Mode::training, .tape = &tape}), ArgumentError);
+  const Tensor before = Tensor::copy_of(x);
+  layer.forward(x, x, training);  // no tape, no backward
+  CHECK(distance(x.values<double>(), before.values<double>()) > 0.1);
+}
+
+TEST_CASE("without moving statistics inference needs variables only", "[layers]") {
+  BatchNormalization layer({.track_moving_statistics = false, .dtype = DType::float64});
+  auto other = built({.track_moving_statistics = false}, {4, 2});
+  layer.create({4, 2}, DType::float64, 0);
+  const Tensor x = random_tensor({4, 2}, 1);
+  Tensor y({4, 2}, DType::float64), expected({4, 2}, DType::float64);
+  layer.forward(x, y, {.mode = Mode::inference});
+  other.forward(x, expected, training);
+  CHECK(distance(y.values<double>(), expected.values<double>()) == 0.0);
 }
 
 TEST_CASE("calls that do not fit say what was expected", "[layers]") {

@@ -289,7 +289,10 @@ TEST_CASE("one error names everything that does not fit") {
   require_refused(layer, external, {"give num_elements"});
   external.num_elements = 5.0;
   external.tensors["bn1.running_var"] = tensor({1.0, std::nan("")});
-  require_refused(layer, external, {"'bn1.running_var' must not be negative or NaN"});
+  external.tensors["bn1.running_mean"] = tensor({std::nan(""), 0.0});
+  require_refused(layer, external,
+                  {"'bn1.running_var' must be finite", "'bn1.running_mean' must be finite"});
+  external.tensors["bn1.running_mean"] = tensor({0.0, 0.0});
   external.tensors["bn1.running_var"] = Tensor({2}, DType::int64);
   require_refused(layer, external, {"'bn1.running_var' is int64, expected a floating dtype"});
   external.tensors["bn1.running_var"] = tensor({1.0, 1.0});

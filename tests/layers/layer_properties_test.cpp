@@ -80,7 +80,7 @@ TEST_CASE("layer properties: colors may differ by rank, kinds of groups may not"
       caught(is_last(world) ? SynchronizationGroup(ByColor{0}) : SynchronizationGroup(ByNode{}));
   REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, kinds));
   CHECK_THAT(kinds.what,
-             Contains(R"({"type":"by_node"}, rank)") && Contains(R"({"type":"by_color"}. Every)"));
+             Contains(R"({"type":"by_node"}, rank)") && Contains(R"({"type":"by_color"}. All)"));
   const Caught sizes = caught(BySize{is_last(world) ? 1 : 2});
   REQUIRE_ON_ALL_RANKS(world, sizes.is(ErrorCode::mismatch));
 }
@@ -95,7 +95,7 @@ TEST_CASE("layer properties: building a layer compares them") {
         R"(layer 'dense', build: option bias_initializer differs between ranks: rank 0 has )"
         R"({"type":"constant","value":0.2}, rank )" +
             std::to_string(world.size() - 1) +
-            R"( has {"type":"constant","value":0.1}. Every rank must build the same)");
+            R"( has {"type":"constant","value":0.1}. All ranks must give the same)");
 }
 
 TEST_CASE("layer properties: layers of the same options and other types are told apart") {

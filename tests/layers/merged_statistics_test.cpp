@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "lockstep/layers/batch_normalization.hpp"
 #include "lockstep/layers/dense.hpp"
+#include "lockstep/layers/external_statistics.hpp"
+#include "lockstep/layers/population.hpp"
 #include "support/close.hpp"
 #include "support/errors.hpp"
 #include "support/gradients.hpp"
@@ -270,6 +273,30 @@ TEST_CASE("ranks that make another call than the merge are told so, and nothing 
   REQUIRE_ON_ALL_RANKS(world, run.state() == before);
   run.layer.merge_statistics();
   REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, run.moments()));
+}
+
+TEST_CASE("deferred updates must be made before statistics are merged, replaced or imported") {
+  const Communicator world = Communicator::world();
+  Run run({.momentum = 0.5, .updates = Updates::deferred}, world);
+  run.train(batch_of(3));
+  const std::vector<double> before = run.state();
+  const std::vector<double> ones(num_channels, 1.0);
+  const LayerPopulation population{"bn", ones, ones, ones};
+  const ExternalStatistics external = run.layer.export_statistics(keras_statistics("bn"));
+  const std::vector<std::function<void()>> calls{
+      [&] { run.layer.merge_statistics(); },
+      [&] { run.layer.replace_moving_statistics(population); },
+      [&] { run.layer.import_statistics(external); }};
+  for (std::size_t i = world.is_solo() ? 1 : 0; i < calls.size(); ++i) {
+    const Caught caught = caught_from(calls[i]);
+    INFO(caught.what);
+    REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::state));
+    REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
+    REQUIRE_ON_ALL_RANKS(world, caught.what.find("apply_updates()") != std::string::npos);
+    REQUIRE_ON_ALL_RANKS(world, run.state() == before);
+  }
+  run.layer.apply_updates();
+  for (const auto& call : calls) call();
 }
 
 TEST_CASE("a layer that is not built has no statistics to merge") {

@@ -147,5 +147,5 @@ TEST_CASE("models that differ in one option are refused by layer and option") {
   REQUIRE(caught.what ==
           "model 'sequential', build: option units of layer 'dense' differs between ranks: rank 0 "
           "has 4, rank " +
-              std::to_string(ranks().size() - 1) + " has 3. Every rank must build the same");
+              std::to_string(ranks().size() - 1) + " has 3. All ranks must give the same");
 }

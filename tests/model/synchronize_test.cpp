@@ -242,11 +242,20 @@ TEST_CASE("a layer that cannot be synchronized is named, and no layer is changed
   }
 }
 
-TEST_CASE("channels along the batch axis are refused where any group has several ranks") {
+TEST_CASE("channels along the batch axis are refused in a model") {
   Sequential model({.dtype = DType::float64}, strategy());
   model.add(BatchNormalization({.name = "good"}));
-  model.add(
-      BatchNormalization({.axis = 0, .synchronization_group = BySize{2}, .name = "by_sample"}));
+  model.add(BatchNormalization({.axis = 0, .name = "by_sample"}));
+  const Caught caught = caught_from([&] { model.build({4, 4}); });
+  REQUIRE_ON_ALL_RANKS(world(), caught.is(ErrorCode::argument));
+  REQUIRE_ON_ALL_RANKS(world(), is_same_on_all_ranks(world(), caught));
+  REQUIRE_ON_ALL_RANKS(world(), caught.what.find("'by_sample'") != std::string::npos);
+  REQUIRE_ON_ALL_RANKS(world(), caught.what.find("batch axis") != std::string::npos);
+}
+
+TEST_CASE("channels along the batch axis are refused where any group has several ranks") {
+  BatchNormalizationOptions options{
+      .axis = 0, .synchronization_group = BySize{2}, .name = "by_sample"};
   const auto refused_by = [&](auto&& call) {
     const Caught caught = caught_from(call);
     REQUIRE_ON_ALL_RANKS(world(), caught.what.empty() == world().is_solo());
@@ -256,13 +265,15 @@ TEST_CASE("channels along the batch axis are refused where any group has several
     REQUIRE_ON_ALL_RANKS(world(), caught.what.find("batch axis") != std::string::npos);
   };
   SECTION("after build") {
-    model.build({1, 4});
-    refused_by([&] { synchronize_batch_normalization(model); });
-    REQUIRE_ON_ALL_RANKS(world(), all_are(model, world().is_solo()));
+    BatchNormalization layer(options);
+    layer.build({4, 3}, world());
+    refused_by([&] { layer.set_synchronized(true); });
+    REQUIRE_ON_ALL_RANKS(world(), layer.options().synchronized == world().is_solo());
   }
   SECTION("by build") {
-    synchronize_batch_normalization(model);
-    refused_by([&] { model.build({1, 4}); });
+    options.synchronized = true;
+    BatchNormalization layer(options);
+    refused_by([&] { layer.build({4, 3}, world()); });
   }
 }
 

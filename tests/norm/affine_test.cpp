@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "base/convert.hpp"
 #include "support/catch.hpp"
 #include "support/close.hpp"
 
@@ -18,11 +19,11 @@ Moments some_moments() {
   return {.count = {4.0, 4.0, 4.0}, .offset = {0.5, -1.0, 0.0}, .variance = {2.0, 0.0, 1e-3}};
 }
 
-ChannelAffine normalization_by(const Moments& moments) {
+ChannelAffine normalization_by(Moments moments) {
   ChannelAffine affine;
   affine.resize(3);
   affine.center = {10.0, -3.0, 0.0};
-  normalize_by(moments, epsilon, affine);
+  normalize_by(moments, epsilon, DType::float64, affine);
   return affine;
 }
 
@@ -35,12 +36,28 @@ double value_at(const ChannelAffine& affine, std::size_t c, double x) {
 TEST_CASE("the mean becomes 0, and a standard deviation nearly 1", "[norm]") {
   const Moments moments = some_moments();
   const ChannelAffine affine = normalization_by(moments);
+  const std::vector means{10.5, -4.0, 0.0};
   for (std::size_t c = 0; c < 3; ++c) {
-    const double mean = affine.center[c] + moments.offset[c];
+    const double mean = means[c];
     const double stddev = std::sqrt(moments.variance[c] + epsilon);
     CHECK(std::abs(value_at(affine, c, mean)) < 1e-14);
     CHECK(std::abs(value_at(affine, c, mean + stddev) - 1.0) < 1e-14);
   }
+}
+
+TEST_CASE("a value that is the mean becomes 0 exactly, whatever the links", "[norm]") {
+  for (const DType dtype : {DType::float32, DType::float64})
+    for (int i = 1; i < 200; ++i) {
+      // Means of 24 bits about centers that are no neighbours of theirs.
+      const double mean = rounded_to(dtype, std::sin(i) * 3.0), center = std::ldexp(i % 7, -4);
+      Moments moments{.count = {3.0}, .offset = {mean - center}, .variance = {0.1 * i}};
+      ChannelAffine affine;
+      affine.resize(1);
+      affine.center = {center};
+      normalize_by(moments, 1e-3, dtype, affine);
+      affine.then(std::vector{0.1 + 0.01 * i}, std::vector{0.0});
+      REQUIRE(std::abs(value_at(affine, 0, mean)) <= (dtype == DType::float32 ? 0.0 : 1e-15));
+    }
 }
 
 TEST_CASE("links are applied one after the other", "[norm]") {
@@ -67,7 +84,7 @@ TEST_CASE("input gradients have no part along 1 and along xhat", "[norm]") {
   Moments moments{.count = {4.0}, .offset = {1.0}, .variance = {2.5}};
   ChannelAffine affine;
   affine.resize(1);
-  normalize_by(moments, 0.0, affine);
+  normalize_by(moments, 0.0, DType::float64, affine);
   std::vector<double> message(gradient_sums_length(1, false));
   const GradientSumsView sums = gradient_sums_in(message, false);
   for (std::size_t i = 0; i < 4; ++i) {
@@ -80,7 +97,8 @@ TEST_CASE("input gradients have no part along 1 and along xhat", "[norm]") {
   differentiate(sums, moments.count, affine, gamma, gradient);
   double along_one = 0.0, along_normalized = 0.0;
   for (std::size_t i = 0; i < 4; ++i) {
-    const double dx = gradient.a[0] * dy[i] + gradient.p[0] * x[i] + gradient.q[0];
+    const double dx =
+        gradient.a[0] * dy[i] + gradient.p[0] * (x[i] - affine.center[0]) + gradient.q[0];
     along_one += dx;
     along_normalized += dx * value_at(affine, 0, x[i]);
   }

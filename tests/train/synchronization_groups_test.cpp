@@ -58,12 +58,18 @@ TEST_CASE("groups train replicas with statistics of their own, and a merge makes
     const bool is_one_before = is_replicated(values_of_role(model, VariableRole::statistic));
     CHECK(is_one_before == (size == ranks().size()));
 
+    // A trainer evaluates as after a merge, and keeps the groups what they are.
+    const std::vector<double> before = values_of(model.variables());
+    const Tensor predictions = trainer.predict(data, 5);
+    const double loss = trainer.evaluate(data, 7).loss;
+    REQUIRE_ON_ALL_RANKS(ranks(), values_of(model.variables()) == before);
+
     merge_statistics(model);
     REQUIRE_ON_ALL_RANKS(ranks(), is_replicated(values_of_role(model, VariableRole::statistic)));
     // Which rank computes which sample makes no difference any more.
-    const Tensor predictions = trainer.predict(data, 5);
     const Tensor others = trainer.predict(data, 43);
     REQUIRE_ON_ALL_RANKS(ranks(), distance_of(predictions, others) < 1e-14);
+    REQUIRE_ON_ALL_RANKS(ranks(), std::abs(trainer.evaluate(data, 7).loss - loss) < 1e-13);
     trainer.fit(data, {.epochs = 1, .batch_size = 12});  // goes on
   }
 }

@@ -18,6 +18,7 @@ namespace lockstep {
 
 class Exchange;
 struct ChannelAffine;
+struct Failure;
 struct FinalActivation;
 struct LayerPopulation;
 struct MovingVariables;
@@ -71,12 +72,12 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] Variable& moving_mean() { return variable("moving_mean"); }
   [[nodiscard]] Variable& moving_variance() { return variable("moving_variance"); }
 
-  /// Normalizes `input` into `output`, which has its shape and dtype. In training mode `call.tape`
-  /// receives what backward needs. Every rank of the group must call it, also with an empty batch.
-  /// When any rank fails, all throw the same error and no state has changed: ArgumentError for
-  /// views that do not fit, NonFiniteError for NaN, infinity or an overflowing variance under
-  /// Nonfinite::error.
-  /// Collective in training mode when synchronized.
+  /// Normalizes `input` into `output`, which has its shape and dtype and may have its memory unless
+  /// backward follows. In training mode `call.tape` receives what backward needs. Every rank of the
+  /// group must call it, also with an empty batch. When any rank fails, all throw the same error
+  /// and no state has changed: ArgumentError for views that do not fit, NonFiniteError for NaN,
+  /// infinity or an overflowing variance under Nonfinite::error. Collective in training mode when
+  /// synchronized.
   void forward(const TensorView& input, const MutableTensorView& output, const Call& call) override;
 
   /// dx, and the gradients of gamma and beta. After a synchronized training call those are global:
@@ -122,15 +123,17 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   /// Afterwards the moving statistics are equal on all ranks; each group goes on from them, and
   /// later merges count no element twice. Nothing to do where one group holds all replicas, and
   /// for channels that none has seen. When one rank fails or the merged statistics overflow, all
-  /// throw the same error and nothing has changed. Three MPI_Allreduce. Collective.
+  /// throw the same error and nothing has changed; StateError for deferred updates that were not
+  /// made. Three MPI_Allreduce. Collective.
   void merge_statistics() override;
 
   /// Takes over what a layer of another system has learned, and its momentum: gamma, beta and the
   /// moving statistics become its tensors, the variance converted where the systems average
   /// different ones. The number of updates becomes its, or 0 where it counts none. Throws, with
   /// nothing changed, ArgumentError naming everything that does not fit: tensors that are missing,
-  /// superfluous or of another shape or dtype, negative variances, what the system does not have;
-  /// StateError before the layer has variables. Once the layer is built all ranks throw the same,
+  /// superfluous or of another shape or dtype, not finite, negative variances, what the system does
+  /// not have; StateError before the layer has variables and for deferred updates that were not
+  /// made. Once the layer is built all ranks throw the same,
   /// and MismatchError when they import different values. Collective once the layer is built.
   void import_statistics(const ExternalStatistics& external);
 
@@ -145,7 +148,7 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   /// All ranks give the same. When one fails or differs all throw the same error and nothing has
   /// changed: ArgumentError for another number of channels, impossible moments, or a layer without
   /// moving statistics; NonFiniteError for moments that the variables cannot hold, unless the
-  /// options say Nonfinite::warn. Collective.
+  /// options say Nonfinite::warn; StateError for deferred updates that were not made. Collective.
   void replace_moving_statistics(const LayerPopulation& population);
 
   /// Takes part in the forward or backward that is due with an error instead of a batch: for a
@@ -159,13 +162,14 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
   void add_appointments(Pass pass, Schedule& schedule) override;
+  [[nodiscard]] bool accepts(const Shape& input_shape) const override;
 
  protected:
   void do_create(const Shape& input_shape) override;
   void do_connect(const Communicator& replicas) override;
-  [[nodiscard]] bool accepts(const Shape& input_shape) const override;
 
  private:
+  friend class PooledStatistics;
   friend class Residual;
   friend class StatisticsReplacement;
   friend ChannelAffine inference_affine_of(const BatchNormalization& layer);
@@ -175,9 +179,13 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] bool merges(Mode mode) const noexcept;
   [[nodiscard]] bool uses_batch_statistics(Mode mode) const noexcept;
   void require_built() const;
+  void require_updates_made() const;
+  [[nodiscard]] bool learns_apart() const noexcept;
+  void pool_statistics(std::optional<Failure> failure);
   [[nodiscard]] MovingVariables create_moving(const Shape& shape);
   [[nodiscard]] bool averages_unbiased(MovingVariance kind, FusedRules rules) const;
-  [[nodiscard]] Communicator group_among(const Communicator& replicas, bool is_synchronized) const;
+  [[nodiscard]] Communicator group_among(const Communicator& replicas, bool is_synchronized,
+                                         const char* phase) const;
   void connect(const Communicator& group, const Communicator& replicas);
   [[nodiscard]] Record& prepare(const TensorView& input, const MutableTensorView& output,
                                 const Call& call);

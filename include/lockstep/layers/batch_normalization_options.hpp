@@ -113,8 +113,8 @@ struct BatchNormalizationOptions {
   /// with MovingVariance::as_tensorflow only.
   std::optional<bool> fused = std::nullopt;
   FusedRules fused_rules = FusedRules::keras;
-  /// Samples of a ghost batch; every one is normalized by its own moments. Must divide the local
-  /// batch in training mode.
+  /// Samples of a ghost batch; every one is normalized by its own moments, and those of all that
+  /// have any weight are averaged. Must divide the local batch in training mode.
   std::optional<std::int64_t> virtual_batch_size = std::nullopt;
   GhostGrouping ghost_grouping = GhostGrouping::strided;
   AdjustmentFunction adjustment = {};
@@ -123,7 +123,8 @@ struct BatchNormalizationOptions {
   double negative_slope = default_negative_slope;         ///< of leaky_relu
   MovingVariance moving_variance = MovingVariance::biased;
   bool zero_debias_moving_mean = false;  ///< moving_mean forgets its initial value at once
-  /// Without them there are no moving variables, and inference normalizes by the local batch.
+  /// Without them there are no moving variables, and inference normalizes by the local batch. By
+  /// that of all ranks, where it is to be, a call in training mode does, which then learns nothing.
   bool track_moving_statistics = true;
   Updates updates = Updates::immediate;
   bool strict = false;  ///< a channel with one element is an error in training mode

@@ -126,9 +126,9 @@ class LOCKSTEP_EXPORT Layer {
   /// "dense/batch_normalization". In a store they keep their variables where they were made.
   [[nodiscard]] std::span<const std::unique_ptr<Layer>> inner_layers() const noexcept;
 
-  /// Freezes the layer, with those inside, or ends that; layers that share its variables share that
-  /// too. Throws MismatchError when the ranks do not say the same, once the layer is built.
-  /// Collective once the layer is built.
+  /// Freezes the layer, with those inside, or ends that. Variables that it shares are frozen for
+  /// all layers; what else another layer learns is its own matter. Throws MismatchError when the
+  /// ranks do not say the same, once the layer is built. Collective once the layer is built.
   void set_trainable(bool is_trainable);
 
   /// The mode of calls that name none; inference at first. Throws MismatchError when the ranks do
@@ -204,6 +204,10 @@ class LOCKSTEP_EXPORT Layer {
   /// Throws ArgumentError listing those there are.
   [[nodiscard]] Variable& variable(std::string_view name);
 
+  /// Whether inputs of this shape may follow once the layer has variables: by default those that
+  /// differ in the number of samples only.
+  [[nodiscard]] virtual bool accepts(const Shape& input_shape) const;
+
   /// For containers: gives the layer its name in the model, after which its inner layers are named;
   /// before create() only. In a store its variables stay where they are.
   void rename(std::string name);
@@ -217,10 +221,6 @@ class LOCKSTEP_EXPORT Layer {
   /// Gives a new parameter its regularizer and constraint. One that is shared keeps those of the
   /// layer that made it.
   void penalize(Variable& parameter, const Regularizer& regularizer, const Constraint& constraint);
-
-  /// Whether inputs of this shape may follow once the layer was created: by default those that
-  /// differ in the number of samples only.
-  [[nodiscard]] virtual bool accepts(const Shape& input_shape) const;
 
   /// A variable of the layer, with an initial value; or the one that it shares, which keeps the
   /// value that it has. Throws ArgumentError when that is missing or another, and when a variable

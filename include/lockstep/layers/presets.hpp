@@ -74,8 +74,8 @@ struct ContribOptions {
 };
 
 /// The options of a layer that computes what contrib's does. Never throws for what `options` hold:
-/// a data_format or a key of renorm_clipping that is not known is refused when the layer is built.
-/// Also for the `normalizer` of Dense and Conv2D, whose mode then decides.
+/// a decay, data_format or key of renorm_clipping that cannot be is refused when the layer is
+/// built. Also for the `normalizer` of Dense and Conv2D, whose mode then decides.
 [[nodiscard]] LOCKSTEP_EXPORT BatchNormalizationOptions contrib(ContribOptions options = {});
 
 /// scale * sum |w|.

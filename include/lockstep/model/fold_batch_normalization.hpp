@@ -38,7 +38,8 @@ struct FoldedModel {
 ///
 /// All layers are copies with variables of their own, named after the layer, also of those that
 /// shared theirs and those of a VariableStore. The result has the strategy of `model` and is as
-/// after Sequential::create(); `model` stays as it is. Throws as Sequential::variables() when
+/// after Sequential::create(); `model` stays as it is. Where groups of ranks have learned apart,
+/// merge_statistics() before makes it the same on all ranks. Throws as Sequential::variables() when
 /// `model` has no variables, and as Layer::clone(). Local.
 [[nodiscard]] LOCKSTEP_EXPORT FoldedModel fold_batch_normalization(Sequential& model);
 

@@ -8,9 +8,10 @@
 namespace lockstep {
 
 /// Makes the moving statistics of all layers equal on all ranks, where groups of ranks have learned
-/// them apart; see BatchNormalization::merge_statistics(). To be called before a model with such
-/// layers is saved or evaluated. Throws StateError before build(); errors name the layer, and when
-/// a later layer fails the ones before it are merged. Collective.
+/// them apart; see BatchNormalization::merge_statistics(). To be called before such layers are
+/// exported, folded or used for inference by anything but a trainer. Throws StateError before
+/// build(); errors name the layer, and when a later layer fails the ones before it are merged.
+/// Collective.
 LOCKSTEP_EXPORT void merge_statistics(Sequential& model);
 
 }  // namespace lockstep

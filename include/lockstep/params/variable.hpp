@@ -95,8 +95,8 @@ class LOCKSTEP_EXPORT Variable {
 /// The sum of the penalties.
 [[nodiscard]] LOCKSTEP_EXPORT double regularization_loss(std::span<Variable* const> variables);
 
-/// grad() += scale * d penalty / d value. Nothing without a regularizer and for a frozen variable.
-/// With an error the gradient stays as it was.
+/// grad() += scale * d penalty / d value, whether the variable is frozen or not. Nothing without a
+/// regularizer. With an error the gradient stays as it was.
 LOCKSTEP_EXPORT void add_regularization_gradient(Variable& variable, double scale = 1.0);
 
 /// Projects the value. Nothing without a constraint and for a frozen variable. With an error the

@@ -76,18 +76,21 @@ class LOCKSTEP_EXPORT Trainer {
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  /// Trains for some epochs. Every global batch is cut over the ranks by the model's strategy, never
-  /// within a ghost batch; the sample order depends on the seed only, not on the number of ranks.
-  /// Builds a model that is not built. Throws on all ranks alike: MismatchError when they ask for
-  /// different things, ArgumentError for options or data that do not fit and for a batch that a
-  /// virtual_batch_size does not divide, and what any rank threw. Collective.
+  /// Trains for some epochs. Every global batch is cut over the ranks by the model's strategy,
+  /// never within a ghost batch; the sample order depends on the seed only, not on the number of
+  /// ranks. Builds a model that is not built. Throws on all ranks alike: MismatchError when they
+  /// ask for different things, ArgumentError for options or data that do not fit and for a batch
+  /// that a virtual_batch_size does not divide, and what any rank threw. Collective.
   History fit(const Dataset& data, const FitOptions& options = {});
 
-  /// Loss and metrics over a whole data set in inference mode. Throws MismatchError when the ranks
-  /// have different data sets or batch sizes. Collective.
+  /// Loss and metrics over a whole data set in inference mode. Where groups of ranks have learned
+  /// moving statistics apart, those of all count together, as merge_statistics() makes them, and
+  /// are kept by nobody. Throws MismatchError when the ranks have different data sets or batch
+  /// sizes. Collective.
   [[nodiscard]] Scores evaluate(const Dataset& data, std::int64_t batch_size = 256);
 
-  /// The model's outputs for a whole data set, [num_samples, ...], on every rank. Collective.
+  /// The model's outputs for a whole data set, [num_samples, ...], on every rank; statistics as in
+  /// evaluate(). Collective.
   [[nodiscard]] Tensor predict(const Dataset& data, std::int64_t batch_size = 256);
 
   /// One training step on this rank's part of a global batch, which may be empty, for loops of
