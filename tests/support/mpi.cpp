@@ -81,6 +81,21 @@ int MPI_Allgather(const void* send, int send_count, MPI_Datatype send_type, void
                         communicator);
 }
 
+int MPI_Comm_dup(MPI_Comm communicator, MPI_Comm* copy) {
+  lockstep::testing::count_collective();
+  return PMPI_Comm_dup(communicator, copy);
+}
+
+int MPI_Comm_split(MPI_Comm communicator, int color, int key, MPI_Comm* part) {
+  lockstep::testing::count_collective();
+  return PMPI_Comm_split(communicator, color, key, part);
+}
+
+int MPI_Comm_split_type(MPI_Comm communicator, int type, int key, MPI_Info info, MPI_Comm* part) {
+  lockstep::testing::count_collective();
+  return PMPI_Comm_split_type(communicator, type, key, info, part);
+}
+
 int MPI_Barrier(MPI_Comm communicator) {
   lockstep::testing::count_collective();
   return PMPI_Barrier(communicator);

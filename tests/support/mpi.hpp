@@ -42,10 +42,10 @@ std::int64_t first_of(const std::vector<std::int64_t>& cut, int rank);
 /// below the library by MPI's profiling interface.
 std::int64_t num_allreduces() noexcept;
 
-/// The same for every MPI collective that moves data.
+/// The same for every MPI collective that moves data or makes a communicator.
 std::int64_t num_collectives() noexcept;
 
-/// From now on every MPI collective that moves data takes this long, or longer, on this rank.
+/// From now on every such collective takes this long, or longer, on this rank.
 void set_collective_delay(std::chrono::milliseconds delay) noexcept;
 
 }  // namespace lockstep::testing
