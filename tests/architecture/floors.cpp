@@ -98,6 +98,7 @@ File read_file(const fs::path& root, const std::string& path) {
   const std::string inner = without("src/", without("include/lockstep/", path));
   File file{path, has_folder(inner) ? first_part(inner) : "", {}};
   if (file.module == "tests") file.module.clear();
+  if (path.starts_with("tools/growth/")) file.module = "growth";
   std::ifstream stream(root / path);
   for (std::string line; std::getline(stream, line);)
     if (const auto include = include_in(line)) file.includes.push_back(*include);
