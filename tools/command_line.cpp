@@ -43,6 +43,7 @@ void read_environment(CLI::App& app) {
 
 Order parse(int argc, char** argv) {
   TrainOptions train_options;
+  BenchOptions bench_options;
   CLI::App app("Synchronized batch normalization on all ranks of an MPI job.", "lockstep");
   app.set_version_flag("--version", LOCKSTEP_VERSION);
   app.require_subcommand(1);
@@ -50,10 +51,13 @@ Order parse(int argc, char** argv) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   CLI::App* train = app.add_subcommand("train", "train a small network; alone or under mpirun");
   add_train_options(*train, train_options);
+  CLI::App* bench =
+      app.add_subcommand("bench", "measure against the speed of memory; alone or under mpirun");
+  add_bench_options(*bench, bench_options);
   try {
     app.parse(argc, argv);
     for (CLI::App* subcommand : app.get_subcommands()) read_environment(*subcommand);
-    return train_options;
+    return bench->parsed() ? Order(bench_options) : Order(train_options);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // help or version
     std::string about = "lockstep";
@@ -69,6 +73,7 @@ nlohmann::json json_of(const Order& order) {
 
 Order order_of(std::size_t kind, const nlohmann::json& content) {
   if (kind == Order(TrainOptions{}).index()) return content.get<TrainOptions>();
+  if (kind == Order(BenchOptions{}).index()) return content.get<BenchOptions>();
   return content.get<int>();
 }
 

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <exception>
 
+#include "bench/bench.hpp"
 #include "command_line.hpp"
 #include "exit_code.hpp"
 #include "lockstep/base/error.hpp"
@@ -30,6 +31,10 @@ int carry_out(const lockstep::Communicator&, int exit_code) { return exit_code; 
 int carry_out(const lockstep::Communicator& world, const TrainOptions& options) {
   train(world, options);
   return exit_ok;
+}
+
+int carry_out(const lockstep::Communicator& world, const BenchOptions& options) {
+  return bench(world, options) ? exit_ok : exit_failure;
 }
 
 // An error that not all ranks have agreed on passes through: then MPI must not be finalized, which
