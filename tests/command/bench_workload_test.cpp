@@ -28,8 +28,13 @@ TEST_CASE("every element has the channel that its place in the layout says") {
     CHECK(shape[axis] == 3);
     std::int64_t stride = 1;
     for (int i = axis + 1; i < shape.rank(); ++i) stride *= shape[i];
-    for (std::int64_t i = 0; i < workload.num_elements(); ++i)
+    std::int64_t next = 0;
+    for_each_element(workload, [&](std::int64_t i, std::size_t channel) {
+      CHECK(i == next++);
+      CHECK(static_cast<std::int64_t>(channel) == i / stride % 3);
       CHECK(workload.channel_of(i) == i / stride % 3);
+    });
+    CHECK(next == workload.num_elements());
   }
 }
 

@@ -26,7 +26,8 @@ void add_bench_options(CLI::App& app, BenchOptions& options) {
   const auto add = [&](const char* flag, auto& value, const char* help) {
     return app.add_option(flag, value, help)->capture_default_str();
   };
-  add("--shape", options.shapes, "N,C,H,W or N,C of each rank's batch; may be given several times")
+  app.add_option("--shape", options.shapes,
+                 "N,C,H,W or N,C of each rank's batch; may be given several times")
       ->delimiter(' ')
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)

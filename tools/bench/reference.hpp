@@ -58,8 +58,6 @@ class Reference {
   [[nodiscard]] bool is_near_kink(double before_activation) const;
   [[nodiscard]] double gradient_behind(std::int64_t index, double before_activation) const;
   [[nodiscard]] GradientSums gradient_sums() const;
-  template <class Body>
-  void for_each_element(const Body& body) const;
 
   Problem problem_;
   double output_tolerance_;

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -39,6 +40,18 @@ struct Workload {
     return index / channel_stride() % num_channels();
   }
 };
+
+/// Calls body(index, channel) for every element of the tensor, in the order of memory.
+template <class Body>
+void for_each_element(const Workload& workload, const Body& body) {
+  const std::int64_t stride = workload.channel_stride();
+  const auto num_channels = static_cast<std::size_t>(workload.num_channels());
+  std::size_t channel = 0;
+  for (std::int64_t first = 0; first < workload.num_elements(); first += stride) {
+    for (std::int64_t i = first; i < first + stride; ++i) body(i, channel);
+    channel = channel + 1 == num_channels ? 0 : channel + 1;
+  }
+}
 
 /// N, C, H, W as people write them: "32x64x56x56".
 [[nodiscard]] std::string label_of(const Workload& workload);
