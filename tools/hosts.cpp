@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <span>
 
+#include "lockstep/base/version.hpp"
 #include "lockstep/comm/collectives.hpp"
+#include "lockstep/comm/environment.hpp"
 
 std::vector<std::string> host_names(const lockstep::Communicator& world) {
   const std::string name = lockstep::host_name();
@@ -22,4 +24,9 @@ std::string summary_of(std::vector<std::string> hosts) {
   const std::span shown = std::span(hosts).first(std::min(hosts.size(), num_shown));
   return fmt::format("{} host{} ({}{})", hosts.size(), hosts.size() == 1 ? "" : "s",
                      fmt::join(shown, ", "), hosts.size() > num_shown ? ", ..." : "");
+}
+
+std::string job_line(const std::vector<std::string>& hosts) {
+  return fmt::format("lockstep {} on {} rank{} of {}, {}", LOCKSTEP_VERSION, hosts.size(),
+                     hosts.size() == 1 ? "" : "s", summary_of(hosts), lockstep::mpi_version());
 }

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <exception>
 
+#include "bench/bench.hpp"
+#include "command_line.hpp"
 #include "exit_code.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/environment.hpp"
@@ -24,15 +26,24 @@ int exit_code_of(lockstep::ErrorCode code) {
   }
 }
 
+int carry_out(const lockstep::Communicator&, int exit_code) { return exit_code; }
+
+int carry_out(const lockstep::Communicator& world, const TrainOptions& options) {
+  train(world, options);
+  return exit_ok;
+}
+
+int carry_out(const lockstep::Communicator& world, const BenchOptions& options) {
+  return bench(world, options) ? exit_ok : exit_failure;
+}
+
 // An error that not all ranks have agreed on passes through: then MPI must not be finalized, which
 // would wait for ranks that wait for this one.
 int run(int argc, char** argv) {
   const lockstep::Communicator world = lockstep::Communicator::world();
-  const auto parsed = parse_command_line(world, argc, argv);
-  if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
+  const Order order = parse_command_line(world, argc, argv);
   try {
-    train(world, std::get<TrainOptions>(parsed));
-    return exit_ok;
+    return std::visit([&](const auto& content) { return carry_out(world, content); }, order);
   } catch (const UsageError& error) {
     if (world.rank() == 0) say(error.what());
     return exit_usage;

@@ -5,14 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <system_error>
 
 #include "hosts.hpp"
-#include "lockstep/base/error.hpp"
-#include "lockstep/base/version.hpp"
-#include "lockstep/comm/environment.hpp"
+#include "output.hpp"
 
 namespace ls = lockstep;
 
@@ -26,19 +22,6 @@ std::size_t terminal_width() {
   const bool is_terminal =
       isatty(STDOUT_FILENO) != 0 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
   return is_terminal ? size.ws_col : 0;
-}
-
-// A result that a full disk swallows is an error.
-void write_result(const std::string& text) {
-  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
-    throw ls::DataError("cannot write to standard output: " +
-                        std::system_category().message(errno));
-}
-
-// What is no result may get lost.
-void show(std::FILE* stream, const std::string& text) {
-  std::fputs(text.c_str(), stream);
-  std::fflush(stream);
 }
 
 std::string time_text(double seconds) {
@@ -82,11 +65,9 @@ std::int64_t num_steps_of(const TrainOptions& options, std::int64_t num_samples)
 }
 
 std::string header_of(const TrainOptions& options, const std::vector<std::string>& hosts) {
-  return fmt::format(
-      "lockstep {} on {} rank{} of {}, {}\n{} on {}, global batch {}, {} batch normalization\n",
-      LOCKSTEP_VERSION, hosts.size(), hosts.size() == 1 ? "" : "s", summary_of(hosts),
-      ls::mpi_version(), options.model, options.data, options.batch,
-      options.synchronized ? "synchronized" : "local");
+  return fmt::format("{}\n{} on {}, global batch {}, {} batch normalization\n", job_line(hosts),
+                     options.model, options.data, options.batch,
+                     options.synchronized ? "synchronized" : "local");
 }
 
 }  // namespace

@@ -4,9 +4,10 @@
 
 #include <cstdint>
 #include <string>
-#include <variant>
 
-#include "lockstep/comm/communicator.hpp"
+namespace CLI {
+class App;
+}
 
 /// Options of `lockstep train` with their defaults.
 struct TrainOptions {
@@ -28,10 +29,8 @@ struct TrainOptions {
   bool quiet = false;
 };
 
+/// Makes `app` read the options.
+void add_train_options(CLI::App& app, TrainOptions& options);
+
 /// The options as resolved, with version and number of ranks, as pretty-printed JSON.
 [[nodiscard]] std::string configuration_of(const TrainOptions& options, int num_ranks);
-
-/// Reads command line and environment on rank 0 and gives every rank the result: options to train
-/// with, or the exit code to end with, after rank 0 has said why. Collective.
-[[nodiscard]] std::variant<TrainOptions, int> parse_command_line(
-    const lockstep::Communicator& world, int argc, char** argv);

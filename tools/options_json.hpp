@@ -1,0 +1,15 @@
+// Options as JSON: how rank 0 gives them to the others, and what is kept of them.
+
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "bench/bench_options.hpp"
+#include "train_options.hpp"
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainOptions, data, model, dtype, batch, epochs, steps,
+                                   learning_rate, momentum, bn_momentum, optimizer, synchronized,
+                                   precise_statistics, seed, out, json, quiet)
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BenchOptions, shapes, layout, dtype, rounds, sweep, csv, json,
+                                   quiet)
