@@ -154,8 +154,9 @@ std::optional<Plan> plan_of(const Key& key, const std::string& what, Inside insi
               {images, kernel, results, {DNNL_ARG_BIAS, problem.bias, problem.bias}});
 }
 
-// Measured: with channels last the plain format is the fastest, with channels first oneDNN has fast
-// loops for formats of its own only, and reordering to and from them costs less than they gain.
+// Measured: with channels last the plain format is the fastest. With channels first oneDNN has fast
+// loops for formats of its own only, and reordering to and from them costs less than they gain,
+// unless the images are their own patches: then it multiplies them as they are.
 std::optional<Plan> plan_of(const Key& key) {
   const PatchGeometry& geometry = key.convolution.patches;
   const WindowAxis& vertical = geometry.window.vertical;
@@ -164,7 +165,7 @@ std::optional<Plan> plan_of(const Key& key) {
       fmt::format("{} of {} images of {} x {} with {} channels by {} filters of {} x {}",
                   name_of(key.task), key.convolution.num_images, vertical.input, horizontal.input,
                   geometry.channels, key.convolution.num_filters, vertical.size, horizontal.size);
-  const bool is_plain_first = geometry.order == ChannelOrder::last;
+  const bool is_plain_first = geometry.order == ChannelOrder::last || geometry.are_identity();
   return onednn::translate_errors(what, [&] {
     auto plan = plan_of(key, what, is_plain_first ? Inside::plain : Inside::chosen);
     if (!plan) plan = plan_of(key, what, is_plain_first ? Inside::chosen : Inside::plain);
