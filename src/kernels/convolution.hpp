@@ -1,4 +1,4 @@
-// Convolution of images with filters on raw memory: patches times kernel.
+// Convolution of images with filters on raw memory: patches times kernel, the reference for others.
 
 #pragma once
 
@@ -16,6 +16,8 @@ struct Convolution {
   PatchGeometry patches;  ///< of one image
   std::int64_t num_images;
   std::int64_t num_filters;
+
+  friend bool operator==(const Convolution&, const Convolution&) = default;
 
   /// Of one image.
   [[nodiscard]] std::int64_t result_size() const { return patches.num_positions() * num_filters; }

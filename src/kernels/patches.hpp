@@ -21,6 +21,8 @@ struct PatchGeometry {
   std::int64_t channels;
   ChannelOrder order;
 
+  friend bool operator==(const PatchGeometry&, const PatchGeometry&) = default;
+
   [[nodiscard]] std::int64_t num_positions() const {
     return window.vertical.output * window.horizontal.output;
   }

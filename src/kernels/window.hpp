@@ -21,11 +21,15 @@ struct WindowAxis {
   std::int64_t size;     ///< extent of the window
   std::int64_t stride;   ///< from one position to the next
   std::int64_t padding;  ///< in front of the input
+
+  friend bool operator==(const WindowAxis&, const WindowAxis&) = default;
 };
 
 struct Window {
   WindowAxis vertical;
   WindowAxis horizontal;
+
+  friend bool operator==(const Window&, const Window&) = default;
 };
 
 /// ceil(dividend / divisor), 0 for negative dividends; the divisor is positive.

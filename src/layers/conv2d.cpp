@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "kernels/channels.hpp"
-#include "kernels/convolution.hpp"
+#include "kernels/convolver.hpp"
 #include "layers/compute.hpp"
 #include "layers/deliver.hpp"
 #include "layers/input_tape.hpp"
@@ -64,6 +64,10 @@ Conv2D::Conv2D(Conv2DOptions options)
                                    channel_axis_of(options_.data_format)));
 }
 
+Conv2D::~Conv2D() = default;
+Conv2D::Conv2D(Conv2D&&) noexcept = default;
+Conv2D& Conv2D::operator=(Conv2D&&) noexcept = default;
+
 Variable& Conv2D::kernel() {
   if (kernel_ == nullptr)
     throw StateError(fmt::format("layer '{}' has no kernel before it is built", name()));
@@ -121,6 +125,7 @@ void Conv2D::do_create(const Shape& input_shape) {
                           VariableRole::parameter);
     penalize(*bias_, options_.bias_regularizer, options_.bias_constraint);
   }
+  convolver_ = std::make_unique<Convolver>();
   kernel_ = &kernel;
 }
 
@@ -132,7 +137,6 @@ void Conv2D::forward(const TensorView& input, const MutableTensorView& output, c
 void Conv2D::transform(const TensorView& input, const MutableTensorView& output, const Call& call) {
   check_call(input, output);
   const Convolution convolution = convolution_of(options_, input.shape());
-  buffer_.resize({buffer_size_of(convolution)}, parameter_dtype_of(dtype()));
   record_input(*this, call, input);
   const bool is_normalized = normalizer_ != nullptr;
   MutableTensorView target = output;
@@ -142,11 +146,8 @@ void Conv2D::transform(const TensorView& input, const MutableTensorView& output,
     target = product;
   }
   compute(input, target, [&]<class T>(const T* images, T* results) {
-    convolve<T>(convolution, images, kernel().value().values<T>().data(), results,
-                buffer_.values<T>().data());
-    if (bias_ != nullptr)
-      add_to_channels<T>(columns_of(output.shape(), options_.data_format),
-                         bias_->value().values<T>().data(), results);
+    const T* const bias = bias_ == nullptr ? nullptr : bias_->value().values<T>().data();
+    convolver_->convolve(convolution, images, kernel().value().values<T>().data(), bias, results);
   });
   if (is_normalized) {
     Conv2DTape& tape = own_tape(*this, *call.tape);
@@ -170,7 +171,6 @@ void Conv2D::differentiate(Tape& tape, const TensorView& output_gradient,
   require_same_scope(weights, gradients, GradientScope::local);
   if (bias_ != nullptr) require_same_scope(*bias_, gradients, GradientScope::local);
   const Convolution convolution = convolution_of(options_, input.shape());
-  buffer_.resize({buffer_size_of(convolution)}, parameter_dtype_of(dtype()));
   bias_sums_.assign(static_cast<std::size_t>(options_.filters), 0.0);
   TensorView upper = output_gradient;
   if (normalizer_ != nullptr) {
@@ -180,13 +180,12 @@ void Conv2D::differentiate(Tape& tape, const TensorView& output_gradient,
   }
   compute(input, upper, input_gradient,
           [&]<class T>(const T* images, const T* result_gradients, T* image_gradients) {
-            T* const buffer = buffer_.values<T>().data();
-            convolution_kernel_gradient(
+            convolver_->kernel_gradient(
                 convolution, images, result_gradients, weights.grad().values<T>().data(),
-                gradients == Gradients::overwrite ? Result::overwrite : Result::accumulate, buffer);
+                gradients == Gradients::overwrite ? Result::overwrite : Result::accumulate);
             if (!input_gradient.is_null())
-              convolution_image_gradient<T>(convolution, weights.value().values<T>().data(),
-                                            result_gradients, image_gradients, buffer);
+              convolver_->image_gradient<T>(convolution, weights.value().values<T>().data(),
+                                            result_gradients, image_gradients);
             if (bias_ != nullptr)
               add_channel_sums(columns_of(output_gradient.shape(), options_.data_format),
                                result_gradients, bias_sums_.data());

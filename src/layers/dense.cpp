@@ -6,7 +6,7 @@
 
 #include "kernels/activation.hpp"
 #include "kernels/channels.hpp"
-#include "kernels/product.hpp"
+#include "kernels/multiplier.hpp"
 #include "layers/compute.hpp"
 #include "layers/deliver.hpp"
 #include "layers/input_tape.hpp"
@@ -52,6 +52,10 @@ Dense::Dense(DenseOptions options)
       *this, normalizer_options_of(*options_.normalizer, options_.activation, -1));
 }
 
+Dense::~Dense() = default;
+Dense::Dense(Dense&&) noexcept = default;
+Dense& Dense::operator=(Dense&&) noexcept = default;
+
 BatchNormalization& Dense::normalizer() const {
   if (normalizer_ == nullptr)
     throw StateError(fmt::format("layer '{}' has no normalizer; give .normalizer", name()));
@@ -86,6 +90,7 @@ void Dense::do_create(const Shape& input_shape) {
                           VariableRole::parameter);
   penalize(*kernel_, options_.kernel_regularizer, options_.kernel_constraint);
   bias_ = nullptr;
+  multiplier_ = std::make_unique<Multiplier>();
   if (normalizer_ != nullptr)
     return create_normalizer(*this, inner(), *options_.normalizer, options_.activation, last,
                              shape);
@@ -106,7 +111,7 @@ void Dense::transform_and_normalize(const TensorView& input, const MutableTensor
   DenseTape& tape = own_tape(*this, *call.tape);
   tape.preactivation.resize(output.shape(), parameter_dtype_of(dtype()));
   compute(input, tape.preactivation, [&]<class T>(const T* x, T* z) {
-    product(matrix_of(x, input.shape()), matrix_of<T>(*kernel_), z);
+    multiplier_->multiply(matrix_of(x, input.shape()), matrix_of<T>(*kernel_), nullptr, z);
   });
   normalize(inner(), tape.preactivation, tape.preactivation_gradient, output, call);
   record_input(*this, call, input);
@@ -127,10 +132,8 @@ void Dense::transform(const TensorView& input, const MutableTensorView& output, 
   }
   compute(input, output, [&]<class T>(const T* x, T* y) {
     T* const z = preactivation == nullptr ? y : preactivation->values<T>().data();
-    product(matrix_of(x, input.shape()), matrix_of<T>(*kernel_), z);
-    const MatrixView<T> rows = matrix_of<T>(z, output.shape());
-    if (bias_ != nullptr)
-      add_to_channels(Columns{rows.rows, rows.columns, 1}, bias_->value().values<T>().data(), z);
+    const T* const bias = bias_ == nullptr ? nullptr : bias_->value().values<T>().data();
+    multiplier_->multiply(matrix_of(x, input.shape()), matrix_of<T>(*kernel_), bias, z);
     if (!is_linear)
       activate<T>(options_.activation, default_negative_slope, z, y, output.num_elements());
   });
@@ -172,7 +175,8 @@ void Dense::differentiate(Tape& tape, const TensorView& output_gradient,
                              output_gradient.num_elements());
       gradient.data = dz;
     }
-    product(transposed(input), gradient, kernel_->grad().values<T>().data(), mode);
+    T* const kernel_gradient = kernel_->grad().values<T>().data();
+    multiplier_->multiply(transposed(input), gradient, nullptr, kernel_gradient, mode);
     kernel_->set_gradient_scope(GradientScope::local);
     if (bias_ != nullptr) {
       bias_sums_.assign(static_cast<std::size_t>(gradient.columns), 0.0);
@@ -180,7 +184,8 @@ void Dense::differentiate(Tape& tape, const TensorView& output_gradient,
                        bias_sums_.data());
       deliver(bias_sums_, gradients, *bias_);
     }
-    if (!input_gradient.is_null()) product(gradient, transposed(matrix_of<T>(*kernel_)), dx);
+    if (!input_gradient.is_null())
+      multiplier_->multiply(gradient, transposed(matrix_of<T>(*kernel_)), nullptr, dx);
   });
 }
 

@@ -140,9 +140,9 @@ void check_empty_batch(Layer& layer, const Tensor& input, const Call& call) {
 }
 
 void check_allocations(Layer& layer, const Tensor& input, const Call& call) {
-  Tensor y(layer.output_shape(input.shape()), DType::float64);
-  const Tensor dy = random_tensor(y.shape(), 37);
-  Tensor dx(input.shape(), DType::float64);
+  Tensor y(layer.output_shape(input.shape()), input.dtype());
+  const Tensor dy = to(input.dtype(), random_tensor(y.shape(), 37));
+  Tensor dx(input.shape(), input.dtype());
   const auto step = [&] {
     layer.forward(input, y, call);
     layer.backward(*call.tape, dy, dx);
@@ -256,6 +256,12 @@ void check_calls(const MakeLayer& make, const Tensor& input, const Call& call) {
   check_gradient_modes(*layer, rows_of(input, 0, 1), taped);
   check_gradient_modes(*layer, input, taped);
   check_allocations(*layer, input, taped);
+  const auto narrow = make(DType::float32);
+  const auto narrow_tape = narrow->make_tape();
+  narrow->build(input.shape());
+  taped.tape = narrow_tape.get();
+  check_allocations(*narrow, to_float32(input), taped);
+  taped.tape = tape.get();
   check_refusals(*layer, input, taped);
 }
 

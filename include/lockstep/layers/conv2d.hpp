@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "lockstep/base/export.hpp"
-#include "lockstep/base/tensor.hpp"
 #include "lockstep/layers/batch_normalization_options.hpp"
 #include "lockstep/layers/data_format.hpp"
 #include "lockstep/layers/layer.hpp"
@@ -21,6 +20,7 @@
 namespace lockstep {
 
 class BatchNormalization;
+class Convolver;
 
 /// Options of a convolution; names and defaults are those of Keras.
 struct Conv2DOptions {
@@ -57,6 +57,9 @@ struct Conv2DOptions {
 class LOCKSTEP_EXPORT Conv2D : public Layer {
  public:
   explicit Conv2D(Conv2DOptions options);
+  ~Conv2D() override;
+  Conv2D(Conv2D&&) noexcept;
+  Conv2D& operator=(Conv2D&&) noexcept;
 
   [[nodiscard]] const Conv2DOptions& options() const noexcept { return options_; }
 
@@ -93,7 +96,7 @@ class LOCKSTEP_EXPORT Conv2D : public Layer {
   Variable* kernel_ = nullptr;
   Variable* bias_ = nullptr;                  // null without a bias
   BatchNormalization* normalizer_ = nullptr;  // an inner layer; null without
-  Tensor buffer_;                             // patches of some images
+  std::unique_ptr<Convolver> convolver_;      // null until created
   std::vector<double> bias_sums_;             // one per filter
 };
 

@@ -20,6 +20,7 @@
 namespace lockstep {
 
 class BatchNormalization;
+class Multiplier;
 
 /// Options of a fully connected layer; names and defaults are those of Keras.
 struct DenseOptions {
@@ -54,6 +55,9 @@ struct DenseOptions {
 class LOCKSTEP_EXPORT Dense final : public Layer {
  public:
   explicit Dense(DenseOptions options = {});
+  ~Dense() override;
+  Dense(Dense&&) noexcept;
+  Dense& operator=(Dense&&) noexcept;
 
   [[nodiscard]] const DenseOptions& options() const noexcept { return options_; }
 
@@ -88,6 +92,7 @@ class LOCKSTEP_EXPORT Dense final : public Layer {
   Variable* kernel_ = nullptr;                // owned by Layer, where moves of the layer leave them
   Variable* bias_ = nullptr;                  // null without a bias
   BatchNormalization* normalizer_ = nullptr;  // an inner layer; null without
+  std::unique_ptr<Multiplier> multiplier_;    // null until created
   std::vector<double> bias_sums_;
 };
 
