@@ -46,7 +46,7 @@ install_packages() {
 
 install_build_packages() {
   install_packages g++ cmake ninja-build libopenmpi-dev libeigen3-dev libspdlog-dev \
-    nlohmann-json3-dev libcli11-dev catch2
+    nlohmann-json3-dev libhwy-dev libcli11-dev catch2
 }
 
 # build PRESET [OPTION...]: into build-PRESET, with further options of cmake --build.
