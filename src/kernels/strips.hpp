@@ -59,14 +59,4 @@ void for_each_strip(const Columns& columns, std::int64_t lanes, std::int64_t min
     visit(Strip{c * inner, outer, channels * inner, std::min(width, channels - c) * inner, c});
 }
 
-/// Calls visit(channel, first element, count) for the runs of a row that belong to one channel.
-template <class Visit>
-void for_each_run(const Columns& columns, const Strip& strip, Visit&& visit) {
-  std::int64_t channel = strip.first_channel;
-  for (std::int64_t j = 0; j < strip.width; j += columns.inner) {
-    visit(channel, j, columns.inner);
-    if (++channel == columns.channels) channel = 0;
-  }
-}
-
 }  // namespace lockstep

@@ -2,8 +2,7 @@
 
 #pragma once
 
-#include <limits>
-
+#include "kernels/vector_activation_inl.hpp"
 #include "kernels/vector_coefficients_inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -94,8 +93,6 @@ bool is_worth_streaming(const Columns& columns) {
          min_streamed_bytes / static_cast<std::int64_t>(sizeof(T));
 }
 
-enum class Branches { linear, relu, any };
-
 // y = activation((x - center) * scale + shift + residual).
 template <class T, Branches branches, bool has_residual>
 struct OutputMap {
@@ -118,9 +115,7 @@ struct OutputMap {
   RoundedAffine<WideOf<T>> affine;
   ActivationVectors<Tag> activation;
 
-  Constant constant(std::int64_t c) const {
-    return {ConstantAffine<Tag>(Tag(), affine, c).vectors};
-  }
+  Constant constant(std::int64_t c) const { return {constant_affine(Tag(), affine, c)}; }
   void set(const Columns& columns, const Strip& strip, Spread& target) const {
     target.affine.set(columns, strip, affine);
   }
@@ -132,10 +127,7 @@ struct OutputMap {
     const Tag tag;
     auto z = vectors.value(hn::Sub(lanes.load(tag, x + offset), vectors.center));
     if constexpr (has_residual) z = hn::Add(z, lanes.load(tag, residual + offset));
-    if constexpr (branches == Branches::relu)
-      z = hn::IfThenElse(hn::Lt(z, hn::Zero(tag)), hn::Zero(tag), z);
-    if constexpr (branches == Branches::any) z = activation.value(z);
-    lanes.store(tag, z, y + offset);
+    lanes.store(tag, activation.template value<branches>(lanes, z), y + offset);
   }
 };
 
@@ -160,11 +152,16 @@ void apply_branches(const VectorBatch<T>& batch, const AffineView& output, T* y)
 
 template <class T>
 void apply(const VectorBatch<T>& batch, const AffineView& output, T* y) {
-  const PiecewiseLinear& activation = batch.activation;
-  if (activation.is_linear) return apply_branches<T, Branches::linear>(batch, output, y);
-  if (activation.is_zero_below && !(activation.above < std::numeric_limits<double>::infinity()))
-    return apply_branches<T, Branches::relu>(batch, output, y);
-  apply_branches<T, Branches::any>(batch, output, y);
+  switch (branches_of(batch.activation)) {
+    case Branches::linear:
+      return apply_branches<T, Branches::linear>(batch, output, y);
+    case Branches::relu:
+      return apply_branches<T, Branches::relu>(batch, output, y);
+    case Branches::piecewise:
+      return apply_branches<T, Branches::piecewise>(batch, output, y);
+    case Branches::other:
+      return apply_branches<T, Branches::other>(batch, output, y);
+  }
 }
 
 }  // namespace lockstep::HWY_NAMESPACE

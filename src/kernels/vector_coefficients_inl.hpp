@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <numeric>
 
 #include "kernels/strips.hpp"
 #include "kernels/vector_normalization.hpp"
@@ -22,10 +23,32 @@ struct AlignedRow {
 // values[j] = value(channel of j), and zeros up to the next whole vector.
 template <class Wide, class Value>
 void spread(const Columns& columns, const Strip& strip, Value&& value, AlignedRow<Wide>& row) {
-  for_each_run(columns, strip, [&](std::int64_t channel, std::int64_t j, std::int64_t count) {
-    std::fill_n(row.values + j, count, static_cast<Wide>(value(channel)));
-  });
-  std::fill_n(row.values + strip.width, 64, Wide{0});
+  Wide* const values = row.values;
+  const std::int64_t period = std::min(strip.width, columns.channels * columns.inner);
+  const std::int64_t first = strip.first_channel;
+  if (columns.inner == 1)
+    for (std::int64_t j = 0; j < period; ++j) values[j] = static_cast<Wide>(value(first + j));
+  else
+    for (std::int64_t j = 0; j < period; j += columns.inner)
+      std::fill_n(values + j, columns.inner, static_cast<Wide>(value(first + j / columns.inner)));
+  for (std::int64_t j = period; j < strip.width; j += period)
+    std::copy_n(values, period, values + j);
+  std::fill_n(values + strip.width, 64, Wide{0});
+}
+
+// sums[channel of j] += values[j].
+inline void fold(const Columns& columns, const Strip& strip, const AlignedRow<double>& row,
+                 double* sums) {
+  const std::int64_t period = std::min(strip.width, columns.channels * columns.inner);
+  double* const first = sums + strip.first_channel;
+  for (std::int64_t start = 0; start < strip.width; start += period) {
+    const double* values = row.values + start;
+    if (columns.inner == 1)
+      for (std::int64_t j = 0; j < period; ++j) first[j] += values[j];
+    else
+      for (std::int64_t c = 0; c < period / columns.inner; ++c, values += columns.inner)
+        first[c] += std::accumulate(values, values + columns.inner, 0.0);
+  }
 }
 
 // The affine function in the precision of elements: what rounding takes from the center goes to the
@@ -52,14 +75,11 @@ struct AffineVectors {
 };
 
 template <class D>
-struct ConstantAffine {
-  AffineVectors<D> vectors;
-
-  ConstantAffine(D d, const RoundedAffine<hn::TFromD<D>>& affine, std::int64_t channel)
-      : vectors{hn::Set(d, affine.center(channel)), hn::Set(d, affine.scale(channel)),
-                hn::Set(d, affine.shift(channel))} {}
-  HWY_INLINE const AffineVectors<D>& at(D, std::int64_t) const { return vectors; }
-};
+AffineVectors<D> constant_affine(D d, const RoundedAffine<hn::TFromD<D>>& affine,
+                                 std::int64_t channel) {
+  return {hn::Set(d, affine.center(channel)), hn::Set(d, affine.scale(channel)),
+          hn::Set(d, affine.shift(channel))};
+}
 
 template <class Wide>
 struct SpreadAffine {
@@ -77,30 +97,6 @@ struct SpreadAffine {
   HWY_INLINE AffineVectors<D> at(D d, std::int64_t j) const {
     return {hn::LoadU(d, center.values + j), hn::LoadU(d, scale.values + j),
             hn::LoadU(d, shift.values + j)};
-  }
-};
-
-// The activation's parameters as vectors, and what they do to values and gradients.
-template <class D>
-struct ActivationVectors {
-  hn::Vec<D> below, above, kept_below;
-  hn::Vec<D> zero, one;
-
-  ActivationVectors(D d, const PiecewiseLinear& activation)
-      : below(hn::Set(d, static_cast<hn::TFromD<D>>(activation.below))),
-        above(hn::Set(d, static_cast<hn::TFromD<D>>(activation.above))),
-        kept_below(activation.is_zero_below ? hn::Zero(d) : hn::Not(hn::Zero(d))),
-        zero(hn::Zero(d)),
-        one(hn::Set(d, hn::TFromD<D>{1})) {}
-
-  // Comparisons with NaN are false, so NaN passes, and a limit of NaN is none.
-  HWY_INLINE hn::Vec<D> value(hn::Vec<D> z) const {
-    const auto lower = hn::IfThenElse(hn::Lt(z, zero), hn::And(hn::Mul(z, below), kept_below), z);
-    return hn::IfThenElse(hn::Gt(lower, above), above, lower);
-  }
-  HWY_INLINE hn::Vec<D> derivative(hn::Vec<D> z) const {
-    const auto lower = hn::IfThenElse(hn::Le(z, zero), below, one);
-    return hn::IfThenElse(hn::Ge(z, above), zero, lower);
   }
 };
 

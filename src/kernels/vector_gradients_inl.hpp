@@ -11,7 +11,7 @@ namespace lockstep::HWY_NAMESPACE {
 // from.
 template <class Wide>
 struct RoundedGradient {
-  InputGradientView exact;
+  FactoredGradientView exact;
   RoundedAffine<Wide> affine;
 
   Wide a(std::int64_t c) const {
@@ -33,11 +33,12 @@ struct GradientVectors {
   hn::Vec<D> a, p, q;
 };
 
-// dx = a G + (p (x - center) + q), for G = dy behind the activation.
-template <class T, bool is_gated, bool has_mean_terms>
+// dx = a (G + (p (x - center) + q)), for G = dy behind the activation.
+template <class T, Branches branches, bool has_mean_terms>
 struct GradientMap {
   using Element = T;
   using Tag = hn::ScalableTag<WideOf<T>>;
+  static constexpr bool is_gated = branches != Branches::linear;
 
   struct Constant {
     GradientVectors<Tag> vectors;
@@ -64,7 +65,7 @@ struct GradientMap {
 
   Constant constant(std::int64_t c) const {
     const Tag tag;
-    return {{ConstantAffine<Tag>(tag, gradient.affine, c).vectors, hn::Set(tag, gradient.a(c)),
+    return {{constant_affine(tag, gradient.affine, c), hn::Set(tag, gradient.a(c)),
              hn::Set(tag, gradient.p(c)), hn::Set(tag, gradient.q(c))}};
   }
   void set(const Columns& columns, const Strip& strip, Spread& target) const {
@@ -90,13 +91,14 @@ struct GradientMap {
     if constexpr (is_gated) {
       auto z = vectors.affine.value(distance);
       if (residual != nullptr) z = hn::Add(z, lanes.load(tag, residual + offset));
-      output_gradient = hn::Mul(output_gradient, activation.derivative(z));
+      output_gradient = activation.template gradient<branches>(lanes, z, output_gradient);
     }
     if (residual_gradient != nullptr) lanes.store(tag, output_gradient, residual_gradient + offset);
     if (dx == nullptr) return;
-    auto result = hn::Mul(vectors.a, output_gradient);
+    auto result = output_gradient;
     if constexpr (has_mean_terms)
       result = hn::Add(result, hn::Add(hn::Mul(vectors.p, distance), vectors.q));
+    result = hn::Mul(vectors.a, result);
     lanes.store(tag, result, dx + offset);
   }
 };
@@ -117,30 +119,28 @@ const T* streamed_of(const VectorBatch<T>& batch, const T* dy, const T* dx,
 
 template <class T>
 void apply_input_gradient(const VectorBatch<T>& batch, const AffineView& output,
-                          const InputGradientView& gradient, const T* dy, T* dx,
+                          const FactoredGradientView& gradient, const T* dy, T* dx,
                           T* residual_gradient) {
-  const auto run = [&]<bool is_gated, bool has_mean_terms>(std::bool_constant<is_gated>,
-                                                           std::bool_constant<has_mean_terms>) {
-    map_all(
-        GradientMap<T, is_gated, has_mean_terms>{
-            batch.x,
-            dy,
-            batch.residual,
-            dx,
-            residual_gradient,
-            streamed_of(batch, dy, static_cast<const T*>(dx),
-                        static_cast<const T*>(residual_gradient)),
-            {gradient, {output}},
-            {hn::ScalableTag<WideOf<T>>(), batch.activation}},
-        batch.columns);
+  const auto run = [&]<Branches branches>(std::integral_constant<Branches, branches>) {
+    const auto run_with = [&]<bool has_mean_terms>(std::bool_constant<has_mean_terms>) {
+      map_all(
+          GradientMap<T, branches, has_mean_terms>{
+              batch.x,
+              dy,
+              batch.residual,
+              dx,
+              residual_gradient,
+              streamed_of<T>(batch, dy, dx, residual_gradient),
+              {gradient, {output}},
+              {hn::ScalableTag<WideOf<T>>(), batch.activation}},
+          batch.columns);
+    };
+    if (gradient.p != nullptr && dx != nullptr)
+      run_with(std::true_type());
+    else
+      run_with(std::false_type());
   };
-  const bool has_mean_terms = gradient.p != nullptr && dx != nullptr;
-  if (batch.activation.is_linear)
-    has_mean_terms ? run(std::false_type(), std::true_type())
-                   : run(std::false_type(), std::false_type());
-  else
-    has_mean_terms ? run(std::true_type(), std::true_type())
-                   : run(std::true_type(), std::false_type());
+  visit_gate(batch.activation, run);
 }
 
 }  // namespace lockstep::HWY_NAMESPACE

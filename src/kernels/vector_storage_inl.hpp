@@ -107,6 +107,10 @@ inline constexpr bool has_masked_access = HWY_TARGET <= HWY_AVX3 ||
 
 // All lanes of a vector.
 struct AllLanes {
+  template <class D>
+  static constexpr std::size_t size(D d) {
+    return hn::MaxLanes(d);
+  }
   template <class T, class D>
   HWY_INLINE hn::Vec<D> load(D d, const T* from) const {
     return widened<T>(d, hn::LoadU(StorageTag<T, D>(), lanes_of(from)));
@@ -133,6 +137,10 @@ struct StreamedLanes : AllLanes {
 struct FirstLanes {
   std::size_t count;
 
+  template <class D>
+  std::size_t size(D) const {
+    return count;
+  }
   template <class T, class D>
   HWY_INLINE hn::Vec<D> load(D d, const T* from) const {
     const StorageTag<T, D> tag;
@@ -161,16 +169,16 @@ struct FirstLanes {
   }
 };
 
-// Vectors of sums, and of as many elements.
-using SumTag = hn::ScalableTag<double>;
-using SumVector = hn::Vec<SumTag>;
-template <class T>
-using SumWideTag = hn::Rebind<WideOf<T>, SumTag>;
-
-HWY_INLINE SumVector in_double(hn::Vec<SumWideTag<float>> wide) {
-  return hn::PromoteTo(SumTag(), wide);
+// Elements in the precision of sums.
+template <class D>
+HWY_INLINE hn::Vec<D> converted(D, hn::Vec<D> wide) {
+  return wide;
 }
-HWY_INLINE SumVector in_double(SumVector wide) { return wide; }
+template <class D>
+requires std::is_same_v < hn::TFromD<D>,
+double > HWY_INLINE hn::Vec<D> converted(D d, hn::Vec<hn::Rebind<float, D>> wide) {
+  return hn::PromoteTo(d, wide);
+}
 
 template <class T>
 HWY_INLINE void prefetch(const T* from, std::int64_t num_elements) {

@@ -9,133 +9,194 @@
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::HWY_NAMESPACE {
 
-// A "terms" object has, for elements of type Terms::Element: Constant and Spread, its coefficients;
-// at(lanes, offset, coefficients, first, second), the terms of a vector of elements; and
-// prefetch(offset, count). The functions below add terms to sums per channel.
+// A "terms" object has, for elements of type Element summed up in type Sum: Constant and Spread,
+// its coefficients; at(lanes, offset, coefficients, first, second), two terms per element of a
+// vector; and prefetch(offset, count). The functions below add terms to sums per channel.
 
-inline constexpr auto sum_lanes = static_cast<std::int64_t>(hn::MaxLanes(SumTag()));
+template <class Terms>
+using SumTag = hn::ScalableTag<typename Terms::Sum>;
+template <class Terms>
+using SumVector = hn::Vec<SumTag<Terms>>;
+template <class Terms>
+inline constexpr auto sum_lanes = static_cast<std::int64_t>(hn::MaxLanes(SumTag<Terms>()));
 // Vectors side by side in registers: two sums each, and coefficients beside them.
 template <class Terms>
 inline constexpr std::int64_t vectors_per_block = HWY_TARGET <= HWY_AVX3 ? Terms::max_vectors : 2;
 // Rows per visit of a block whose sums lie in memory.
 inline constexpr std::int64_t rows_per_group = 8;
+// Sums of floats are not trusted with more additions than this.
+inline constexpr std::int64_t max_float_additions = 64;
 // How far ahead a long run is fetched.
 inline constexpr std::int64_t prefetch_bytes = 4096;
 
+template <class Sum>
 struct RowSums {
-  AlignedRow<double> first, second;
+  AlignedRow<Sum> first, second;
+
+  void clear(std::int64_t width) {
+    std::fill_n(first.values, width, Sum{0});
+    std::fill_n(second.values, width, Sum{0});
+  }
 };
+
+// target += source, up to the next whole vector.
+template <class Sum>
+void add_row(const AlignedRow<Sum>& source, std::int64_t width, AlignedRow<double>& target) {
+  const hn::ScalableTag<double> tag;
+  const hn::Rebind<Sum, decltype(tag)> source_tag;
+  constexpr auto lanes = static_cast<std::int64_t>(hn::MaxLanes(tag));
+  for (std::int64_t j = 0; j < width; j += lanes) {
+    const auto terms = converted(tag, hn::Load(source_tag, source.values + j));
+    hn::Store(hn::Add(hn::Load(tag, target.values + j), terms), tag, target.values + j);
+  }
+}
 
 // Adds a column of vectors, `num_vectors` wide, over some rows.
 template <std::int64_t num_vectors, class Terms, class Lanes>
 HWY_INLINE void add_block(const Terms& terms, Lanes lanes, const Strip& rows, std::int64_t ahead,
                           const typename Terms::Spread& coefficients, std::int64_t j,
-                          RowSums& sums) {
-  const SumTag tag;
-  SumVector first[static_cast<std::size_t>(num_vectors)];
-  SumVector second[static_cast<std::size_t>(num_vectors)];
+                          RowSums<typename Terms::Sum>& sums) {
+  constexpr std::int64_t step = sum_lanes<Terms>;
+  const SumTag<Terms> tag;
+  SumVector<Terms> first[static_cast<std::size_t>(num_vectors)];
+  SumVector<Terms> second[static_cast<std::size_t>(num_vectors)];
   LOCKSTEP_UNROLL
   for (std::int64_t v = 0; v < num_vectors; ++v) {
-    first[v] = hn::Load(tag, sums.first.values + j + v * sum_lanes);
-    second[v] = hn::Load(tag, sums.second.values + j + v * sum_lanes);
+    first[v] = hn::Load(tag, sums.first.values + j + v * step);
+    second[v] = hn::Load(tag, sums.second.values + j + v * step);
   }
   std::int64_t offset = rows.first + j;
   for (std::int64_t row = 0; row < rows.num_rows; ++row, offset += rows.stride) {
-    terms.prefetch(offset + ahead, num_vectors * sum_lanes);
+    terms.prefetch(offset + ahead, num_vectors * step);
     LOCKSTEP_UNROLL
     for (std::int64_t v = 0; v < num_vectors; ++v) {
-      SumVector a, b;
-      terms.at(lanes, offset + v * sum_lanes, coefficients.at(j + v * sum_lanes), a, b);
+      SumVector<Terms> a, b;
+      terms.at(lanes, offset + v * step, coefficients.at(j + v * step), a, b);
       first[v] = hn::Add(first[v], a);
       second[v] = hn::Add(second[v], b);
     }
   }
   LOCKSTEP_UNROLL
   for (std::int64_t v = 0; v < num_vectors; ++v) {
-    hn::Store(first[v], tag, sums.first.values + j + v * sum_lanes);
-    hn::Store(second[v], tag, sums.second.values + j + v * sum_lanes);
+    hn::Store(first[v], tag, sums.first.values + j + v * step);
+    hn::Store(second[v], tag, sums.second.values + j + v * step);
   }
 }
 
 template <class Terms>
 void add_group(const Terms& terms, const Strip& rows, std::int64_t ahead,
-               const typename Terms::Spread& coefficients, RowSums& sums) {
+               const typename Terms::Spread& coefficients, RowSums<typename Terms::Sum>& sums) {
   constexpr std::int64_t block = vectors_per_block<Terms>;
+  constexpr std::int64_t step = sum_lanes<Terms>;
   std::int64_t j = 0;
-  for (; j + block * sum_lanes <= rows.width; j += block * sum_lanes)
+  for (; j + block * step <= rows.width; j += block * step)
     add_block<block>(terms, AllLanes(), rows, ahead, coefficients, j, sums);
-  for (; j + sum_lanes <= rows.width; j += sum_lanes)
+  for (; j + step <= rows.width; j += step)
     add_block<1>(terms, AllLanes(), rows, ahead, coefficients, j, sums);
   if (j < rows.width)
     add_block<1>(terms, FirstLanes{static_cast<std::size_t>(rows.width - j)}, rows, ahead,
                  coefficients, j, sums);
 }
 
+Strip rows_of(const Strip& strip, std::int64_t first_row, std::int64_t most) {
+  Strip rows = strip;
+  rows.first += first_row * strip.stride;
+  rows.num_rows = std::min(most, strip.num_rows - first_row);
+  return rows;
+}
+
+// Adds up to max_float_additions rows.
+template <class Terms>
+void add_tile(const Terms& terms, const Strip& tile, const typename Terms::Spread& coefficients,
+              RowSums<typename Terms::Sum>& sums) {
+  const bool fits_registers = tile.width <= vectors_per_block<Terms> * sum_lanes<Terms>;
+  if (fits_registers) {
+    constexpr std::int64_t ahead = prefetch_bytes / sizeof(typename Terms::Element);
+    return add_group(terms, tile, ahead, coefficients, sums);
+  }
+  for (std::int64_t row = 0; row < tile.num_rows; row += rows_per_group)
+    add_group(terms, rows_of(tile, row, rows_per_group), rows_per_group * tile.stride, coefficients,
+              sums);
+}
+
 template <class Terms>
 void add_strip(const Terms& terms, const Columns& columns, const Strip& strip, double* first,
                double* second) {
+  const std::int64_t padded = strip.width + sum_lanes<Terms>;
   typename Terms::Spread coefficients;
   terms.set(columns, strip, coefficients);
-  RowSums sums;
-  std::fill_n(sums.first.values, strip.width + sum_lanes, 0.0);
-  std::fill_n(sums.second.values, strip.width + sum_lanes, 0.0);
-  const bool fits_registers = strip.width <= vectors_per_block<Terms> * sum_lanes;
-  const std::int64_t group =
-      fits_registers ? std::max<std::int64_t>(strip.num_rows, 1) : rows_per_group;
-  const std::int64_t ahead =
-      fits_registers ? prefetch_bytes / static_cast<std::int64_t>(sizeof(typename Terms::Element))
-                     : group * strip.stride;
-  for (std::int64_t row = 0; row < strip.num_rows; row += group) {
-    Strip rows = strip;
-    rows.first += row * strip.stride;
-    rows.num_rows = std::min(group, strip.num_rows - row);
-    add_group(terms, rows, ahead, coefficients, sums);
+  RowSums<double> total;
+  total.clear(padded);
+  RowSums<typename Terms::Sum> sums;
+  for (std::int64_t row = 0; row < strip.num_rows; row += max_float_additions) {
+    sums.clear(padded);
+    add_tile(terms, rows_of(strip, row, max_float_additions), coefficients, sums);
+    add_row(sums.first, strip.width, total.first);
+    add_row(sums.second, strip.width, total.second);
   }
-  for_each_run(columns, strip, [&](std::int64_t channel, std::int64_t j, std::int64_t count) {
-    for (std::int64_t i = j; i < j + count; ++i) {
-      first[channel] += sums.first.values[i];
-      second[channel] += sums.second.values[i];
-    }
-  });
+  fold(columns, strip, total.first, first);
+  fold(columns, strip, total.second, second);
 }
 
-// Adds `count` consecutive elements of one channel.
+// The sum of all lanes, in double.
+HWY_INLINE double total_of(hn::Vec<hn::ScalableTag<double>> sums) {
+  return hn::GetLane(hn::SumOfLanes(hn::ScalableTag<double>(), sums));
+}
+HWY_INLINE double total_of(hn::Vec<hn::ScalableTag<float>> sums) {
+  const hn::ScalableTag<double> tag;
+#if HWY_TARGET == HWY_SCALAR
+  return total_of(hn::PromoteTo(tag, sums));
+#else
+  const hn::Half<hn::ScalableTag<float>> half;
+  return total_of(hn::Add(hn::PromoteTo(tag, hn::LowerHalf(half, sums)),
+                          hn::PromoteTo(tag, hn::UpperHalf(half, sums))));
+#endif
+}
+
+inline constexpr std::int64_t num_chains = 4;  // additions that do not wait for each other
+
+// Adds `count` consecutive elements of one channel, at most max_float_additions per lane.
 template <class Terms>
-HWY_INLINE void add_run(const Terms& terms, const typename Terms::Constant& coefficients,
-                        std::int64_t offset, std::int64_t count, double& first, double& second) {
-  constexpr std::int64_t num_chains = 4;  // as many additions wait for each other
+HWY_INLINE void add_piece(const Terms& terms, const typename Terms::Constant& coefficients,
+                          std::int64_t offset, std::int64_t count, double& first, double& second) {
+  constexpr std::int64_t step = sum_lanes<Terms>;
   constexpr std::int64_t ahead = prefetch_bytes / sizeof(typename Terms::Element);
-  const SumTag tag;
-  SumVector firsts[num_chains], seconds[num_chains], a, b;
+  const SumTag<Terms> tag;
+  SumVector<Terms> firsts[num_chains], seconds[num_chains], a, b;
   LOCKSTEP_UNROLL
   for (std::int64_t v = 0; v < num_chains; ++v) firsts[v] = seconds[v] = hn::Zero(tag);
   std::int64_t i = 0;
-  for (; i + num_chains * sum_lanes <= count; i += num_chains * sum_lanes) {
-    terms.prefetch(offset + i + ahead, num_chains * sum_lanes);
+  for (; i + num_chains * step <= count; i += num_chains * step) {
+    terms.prefetch(offset + i + ahead, num_chains * step);
     LOCKSTEP_UNROLL
     for (std::int64_t v = 0; v < num_chains; ++v) {
-      terms.at(AllLanes(), offset + i + v * sum_lanes, coefficients.at(0), a, b);
+      terms.at(AllLanes(), offset + i + v * step, coefficients.at(0), a, b);
       firsts[v] = hn::Add(firsts[v], a);
       seconds[v] = hn::Add(seconds[v], b);
     }
   }
-  for (; i < count; i += sum_lanes) {
-    const FirstLanes lanes{static_cast<std::size_t>(std::min(sum_lanes, count - i))};
+  for (; i < count; i += step) {
+    const FirstLanes lanes{static_cast<std::size_t>(std::min(step, count - i))};
     terms.at(lanes, offset + i, coefficients.at(0), a, b);
     firsts[0] = hn::Add(firsts[0], a);
     seconds[0] = hn::Add(seconds[0], b);
   }
-  const auto total = [&](SumVector(&v)[num_chains]) HWY_ATTR {
-    return hn::GetLane(hn::SumOfLanes(tag, hn::Add(hn::Add(v[0], v[1]), hn::Add(v[2], v[3]))));
-  };
-  first += total(firsts);
-  second += total(seconds);
+  first += total_of(hn::Add(hn::Add(firsts[0], firsts[1]), hn::Add(firsts[2], firsts[3])));
+  second += total_of(hn::Add(hn::Add(seconds[0], seconds[1]), hn::Add(seconds[2], seconds[3])));
+}
+
+template <class Terms>
+void add_run(const Terms& terms, const typename Terms::Constant& coefficients, std::int64_t offset,
+             std::int64_t count, double& first, double& second) {
+  constexpr std::int64_t piece = (max_float_additions - num_chains) * num_chains * sum_lanes<Terms>;
+  for (std::int64_t i = 0; i < count; i += piece)
+    add_piece(terms, coefficients, offset + i, std::min(piece, count - i), first, second);
 }
 
 template <class Terms>
 void add_terms(const Terms& terms, const Columns& columns, double* first, double* second) {
   if (columns.inner <= max_inner_of_strips) {
-    for_each_strip(columns, sum_lanes, vectors_per_block<Terms> * sum_lanes,
+    for_each_strip(columns, sum_lanes<Terms>, vectors_per_block<Terms> * sum_lanes<Terms>,
                    [&](const Strip& strip) { add_strip(terms, columns, strip, first, second); });
     return;
   }
@@ -143,121 +204,6 @@ void add_terms(const Terms& terms, const Columns& columns, double* first, double
   for (std::int64_t outer = 0; outer < columns.outer; ++outer)
     for (std::int64_t c = 0; c < columns.channels; ++c, offset += columns.inner)
       add_run(terms, terms.constant(c), offset, columns.inner, first[c], second[c]);
-}
-
-// x - center and its square.
-template <class T>
-struct MomentTerms {
-  using Element = T;
-  static constexpr std::int64_t max_vectors = 8;
-
-  struct Constant {
-    SumVector center;
-    HWY_INLINE SumVector at(std::int64_t) const { return center; }
-  };
-  struct Spread {
-    AlignedRow<double> center;
-    HWY_INLINE SumVector at(std::int64_t j) const { return hn::LoadU(SumTag(), center.values + j); }
-  };
-
-  const T* x;
-  const double* center;
-
-  Constant constant(std::int64_t c) const { return {hn::Set(SumTag(), center[c])}; }
-  void set(const Columns& columns, const Strip& strip, Spread& spread_center) const {
-    spread(
-        columns, strip, [&](std::int64_t c) { return center[c]; }, spread_center.center);
-  }
-  HWY_INLINE void prefetch(std::int64_t offset, std::int64_t count) const {
-    HWY_NAMESPACE::prefetch(x + offset, count);
-  }
-  template <class Lanes>
-  HWY_INLINE void at(Lanes lanes, std::int64_t offset, SumVector k, SumVector& first,
-                     SumVector& second) const {
-    const SumTag tag;
-    first = lanes.kept(tag, hn::Sub(in_double(lanes.load(SumWideTag<T>(), x + offset)), k));
-    second = hn::Mul(first, first);
-  }
-};
-
-// G and G (x - center).
-template <class T, bool is_gated>
-struct GradientTerms {
-  using Element = T;
-  using WideTag = SumWideTag<T>;
-  static constexpr std::int64_t max_vectors = 4;
-
-  struct Vectors {
-    SumVector center;
-    AffineVectors<WideTag> affine;
-  };
-  struct Constant {
-    Vectors vectors;
-    HWY_INLINE const Vectors& at(std::int64_t) const { return vectors; }
-  };
-  struct Spread {
-    AlignedRow<double> center;
-    SpreadAffine<WideOf<T>> affine;
-    HWY_INLINE Vectors at(std::int64_t j) const {
-      return {hn::LoadU(SumTag(), center.values + j), affine.at(WideTag(), j)};
-    }
-  };
-
-  const T* x;
-  const T* dy;
-  const T* residual;
-  const double* center;
-  RoundedAffine<WideOf<T>> affine;
-  ActivationVectors<WideTag> activation;
-
-  Constant constant(std::int64_t c) const {
-    return {{hn::Set(SumTag(), center[c]), ConstantAffine<WideTag>(WideTag(), affine, c).vectors}};
-  }
-  void set(const Columns& columns, const Strip& strip, Spread& target) const {
-    spread(
-        columns, strip, [&](std::int64_t c) { return center[c]; }, target.center);
-    if (is_gated) target.affine.set(columns, strip, affine);
-  }
-  HWY_INLINE void prefetch(std::int64_t offset, std::int64_t count) const {
-    HWY_NAMESPACE::prefetch(x + offset, count);
-    HWY_NAMESPACE::prefetch(dy + offset, count);
-  }
-  template <class Lanes>
-  HWY_INLINE void at(Lanes lanes, std::int64_t offset, const Vectors& coefficients,
-                     SumVector& first, SumVector& second) const {
-    const SumTag tag;
-    const WideTag wide_tag;
-    const auto value = lanes.load(wide_tag, x + offset);
-    auto gradient = lanes.load(wide_tag, dy + offset);
-    if constexpr (is_gated) {
-      const auto& [center_vector, scale, shift] = coefficients.affine;
-      auto z = hn::Add(hn::Mul(hn::Sub(value, center_vector), scale), shift);
-      if (residual != nullptr) z = hn::Add(z, lanes.load(wide_tag, residual + offset));
-      gradient = hn::Mul(gradient, activation.derivative(z));
-    }
-    first = lanes.kept(tag, in_double(gradient));
-    second = lanes.kept(tag, hn::Mul(first, hn::Sub(in_double(value), coefficients.center)));
-  }
-};
-
-template <class T>
-void add_sums(const VectorBatch<T>& batch, const double* center, double* sum, double* sum_squares) {
-  add_terms(MomentTerms<T>{batch.x, center}, batch.columns, sum, sum_squares);
-}
-
-template <class T>
-void add_gradient_sums(const VectorBatch<T>& batch, const AffineView& output, const double* center,
-                       const T* dy, double* sum, double* sum_products) {
-  const auto add = [&]<bool is_gated>(std::bool_constant<is_gated>) HWY_ATTR {
-    add_terms(
-        GradientTerms<T, is_gated>{
-            batch.x, dy, batch.residual, center, {output}, {SumWideTag<T>(), batch.activation}},
-        batch.columns, sum, sum_products);
-  };
-  if (batch.activation.is_linear)
-    add(std::false_type());
-  else
-    add(std::true_type());
 }
 
 }  // namespace lockstep::HWY_NAMESPACE

@@ -120,7 +120,7 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
   record->take_lesson();
   if (const auto unusable = record->unusable_batch(parts_->shift->dtype()))
     exchange.raise(unusable);
-  normalize_by(record->moments, record->epsilon(), record->normalization);
+  normalize_by(record->moments, record->epsilon(), parts_->shift->dtype(), record->normalization);
   if (options_.renorm && !record->is_measured) parts_->renormalize(*record);
   return *record;
 }

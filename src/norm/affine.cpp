@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "base/convert.hpp"
+
 namespace lockstep {
 
 void ChannelAffine::resize(std::size_t num_columns) {
@@ -23,9 +25,14 @@ double inverse_stddev(double variance, double epsilon) noexcept {
   return square == 0.0 ? 0.0 : 1.0 / std::sqrt(square);
 }
 
-void normalize_by(const Moments& moments, double epsilon, ChannelAffine& affine) noexcept {
+void normalize_by(Moments& moments, double epsilon, DType dtype, ChannelAffine& affine) noexcept {
   for (std::size_t c = 0; c < affine.scale.size(); ++c) {
     const double rho = moments.count[c] > 0.0 ? inverse_stddev(moments.variance[c], epsilon) : 0.0;
+    const double mean = rounded_to(dtype, affine.center[c] + moments.offset[c]);
+    if (std::isfinite(mean)) {
+      moments.offset[c] -= mean - affine.center[c];
+      affine.center[c] = mean;
+    }
     affine.scale[c] = rho;
     affine.shift[c] = -moments.offset[c] * rho;
   }

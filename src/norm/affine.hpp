@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "lockstep/base/dtype.hpp"
 #include "stats/moments.hpp"
 
 namespace lockstep {
@@ -29,8 +30,10 @@ struct ChannelAffine {
 [[nodiscard]] double inverse_stddev(double variance, double epsilon) noexcept;
 
 /// Sets scale and shift to xhat = (x - mean) * rho for the mean center + offset; xhat = 0 when the
-/// moments are those of an empty set.
-void normalize_by(const Moments& moments, double epsilon, ChannelAffine& affine) noexcept;
+/// moments are those of an empty set. The center becomes the mean, rounded to `dtype`, and shift
+/// what that leaves: x - center and shift are small then, so that kernels may compute in `dtype`.
+/// The moments' offset follows.
+void normalize_by(Moments& moments, double epsilon, DType dtype, ChannelAffine& affine) noexcept;
 
 /// The same for given moments: the mean is the center.
 void normalize_by_constants(std::span<const double> variance, double epsilon,

@@ -13,16 +13,17 @@ using namespace lockstep::testing;
 namespace {
 
 constexpr double epsilon = 0.125;
+const std::vector centers{10.0, -3.0, 0.0};
 
 Moments some_moments() {
-  return {.count = {4.0, 4.0, 4.0}, .offset = {0.5, -1.0, 0.0}, .variance = {2.0, 0.0, 1e-3}};
+  return {.count = {4.0, 4.0, 4.0}, .offset = {0.1, -1.0, 0.0}, .variance = {2.0, 0.0, 1e-3}};
 }
 
-ChannelAffine normalization_by(const Moments& moments) {
+ChannelAffine normalization_by(Moments moments) {
   ChannelAffine affine;
   affine.resize(3);
-  affine.center = {10.0, -3.0, 0.0};
-  normalize_by(moments, epsilon, affine);
+  affine.center = centers;
+  normalize_by(moments, epsilon, DType::float32, affine);
   return affine;
 }
 
@@ -36,7 +37,8 @@ TEST_CASE("the mean becomes 0, and a standard deviation nearly 1", "[norm]") {
   const Moments moments = some_moments();
   const ChannelAffine affine = normalization_by(moments);
   for (std::size_t c = 0; c < 3; ++c) {
-    const double mean = affine.center[c] + moments.offset[c];
+    const double mean = centers[c] + moments.offset[c];
+    CHECK(affine.center[c] == static_cast<double>(static_cast<float>(mean)));
     const double stddev = std::sqrt(moments.variance[c] + epsilon);
     CHECK(std::abs(value_at(affine, c, mean)) < 1e-14);
     CHECK(std::abs(value_at(affine, c, mean + stddev) - 1.0) < 1e-14);
@@ -67,7 +69,7 @@ TEST_CASE("input gradients have no part along 1 and along xhat", "[norm]") {
   Moments moments{.count = {4.0}, .offset = {1.0}, .variance = {2.5}};
   ChannelAffine affine;
   affine.resize(1);
-  normalize_by(moments, 0.0, affine);
+  normalize_by(moments, 0.0, DType::float64, affine);
   std::vector<double> message(gradient_sums_length(1, false));
   const GradientSumsView sums = gradient_sums_in(message, false);
   for (std::size_t i = 0; i < 4; ++i) {
@@ -80,7 +82,8 @@ TEST_CASE("input gradients have no part along 1 and along xhat", "[norm]") {
   differentiate(sums, moments.count, affine, gamma, gradient);
   double along_one = 0.0, along_normalized = 0.0;
   for (std::size_t i = 0; i < 4; ++i) {
-    const double dx = gradient.a[0] * dy[i] + gradient.p[0] * x[i] + gradient.q[0];
+    const double dx =
+        gradient.a[0] * dy[i] + gradient.p[0] * (x[i] - affine.center[0]) + gradient.q[0];
     along_one += dx;
     along_normalized += dx * value_at(affine, 0, x[i]);
   }
