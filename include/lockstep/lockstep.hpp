@@ -19,6 +19,7 @@
 #include "lockstep/io/idx_folder.hpp"
 #include "lockstep/io/json_lines.hpp"
 #include "lockstep/kernels/activation_function.hpp"
+#include "lockstep/kernels/kernel_target.hpp"
 #include "lockstep/layers/activation.hpp"
 #include "lockstep/layers/average_pool2d.hpp"
 #include "lockstep/layers/axes.hpp"

@@ -1,93 +1,178 @@
 #include "kernels/normalization.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <type_traits>
+#include <vector>
 
-#include "kernels/activation.hpp"
+#include "kernels/reference_normalization.hpp"
+#include "kernels/vector_normalization.hpp"
 #include "lockstep/base/float16.hpp"
 
 namespace lockstep {
 namespace {
 
-using Buffer = std::array<double, block_size>;
-
 template <class T>
-void load(const T* source, const Block& block, Buffer& values) {
-  for (std::size_t i = 0; i < block.count; ++i)
-    values[i] = static_cast<double>(source[static_cast<std::size_t>(block.first) + i]);
-}
-
-template <class T>
-void store(const Buffer& values, const Block& block, T* target) {
-  for (std::size_t i = 0; i < block.count; ++i)
-    target[static_cast<std::size_t>(block.first) + i] = static_cast<T>(values[i]);
-}
-
-// Calls body(i, column) for the elements of a block, in two loops that compilers can unroll.
-template <class Body>
-void for_each_in(const Block& block, Body&& body) {
-  if (block.column_step == 0)
-    for (std::size_t i = 0; i < block.count; ++i) body(i, block.column);
+const VectorKernels<T>* vector_kernels_for() noexcept {
+  const VectorKernelTable* const table = vector_kernels(kernel_target());
+  if (table == nullptr) return nullptr;
+  if constexpr (std::is_same_v<T, float>)
+    return &table->of_float;
+  else if constexpr (std::is_same_v<T, double>)
+    return &table->of_double;
+  else if constexpr (std::is_same_v<T, Float16>)
+    return &table->of_float16;
   else
-    for (std::size_t i = 0; i < block.count; ++i) body(i, block.column + i);
+    return &table->of_bfloat16;
 }
 
-void add_to_columns(const Block& block, const Buffer& terms, double* sums) {
-  if (block.column_step == 0) {
-    double sum = 0.0;
-    for (std::size_t i = 0; i < block.count; ++i) sum += terms[i];
-    sums[block.column] += sum;
-  } else {
-    for (std::size_t i = 0; i < block.count; ++i) sums[block.column + i] += terms[i];
+// The layout as [outer, channels, inner], if it is one.
+std::optional<Columns> columns_of(const ColumnLayout& layout) noexcept {
+  Columns columns{1, 1, 1};
+  const auto axes = layout.used();
+  std::size_t i = 0;
+  if (axes.size() > 1 && axes[0].column_stride == 0) columns.outer = axes[i++].extent;
+  if (i < axes.size() && axes[i].column_stride == 1) columns.channels = axes[i++].extent;
+  if (i < axes.size() && axes[i].column_stride == 0) columns.inner = axes[i++].extent;
+  if (i != axes.size() || columns.channels != layout.num_columns) return std::nullopt;
+  return columns;
+}
+
+VectorActivation vector_activation(const AnyActivation& activation, double slope) noexcept {
+  VectorActivation result{false, false, slope};
+  const auto* const function = std::get_if<ActivationFunction>(&activation);
+  if (function == nullptr || *function > ActivationFunction::leaky_relu) {
+    result.other = &activation;
+  } else if (*function == ActivationFunction::linear) {
+    return {};
+  } else if (*function != ActivationFunction::leaky_relu) {
+    result.is_zero_below = true;
+    result.below = 0.0;
+    if (*function == ActivationFunction::relu6) result.above = 6.0;
+  }
+  return result;
+}
+
+template <class T>
+std::optional<VectorBatch<T>> vector_batch(const NormalizationBatch<T>& batch) noexcept {
+  if (batch.weights.values != nullptr || batch.adjustment.scale != nullptr) return std::nullopt;
+  const auto columns = columns_of(batch.layout);
+  if (!columns) return std::nullopt;
+  return VectorBatch<T>{*columns, batch.x, batch.residual,
+                        vector_activation(batch.activation, batch.negative_slope)};
+}
+
+// Elements are computed in float unless they are double, so coefficients must not leave its range;
+// 0 is no loss, and NaN stays in its channel.
+template <class T>
+bool fit(const double* coefficients, std::int64_t count) noexcept {
+  if (std::is_same_v<T, double> || coefficients == nullptr) return true;
+  using limits = std::numeric_limits<float>;
+  return std::all_of(coefficients, coefficients + count, [](double value) {
+    const double magnitude = std::abs(value);
+    return value == 0.0 || !(magnitude < limits::min() || magnitude > limits::max());
+  });
+}
+template <class T>
+bool do_not_overflow(const double* coefficients, std::int64_t count) noexcept {
+  if (std::is_same_v<T, double> || coefficients == nullptr) return true;
+  return std::all_of(coefficients, coefficients + count, [](double value) {
+    return !(std::abs(value) > std::numeric_limits<float>::max());
+  });
+}
+template <class T>
+bool fit(const AffineView& affine, std::int64_t count) noexcept {
+  return fit<T>(affine.scale, count) && do_not_overflow<T>(affine.center, count) &&
+         do_not_overflow<T>(affine.shift, count);
+}
+
+// What coefficients and centers are rounded to.
+template <class T>
+double rounded(double value) noexcept {
+  return std::is_same_v<T, double> ? value : static_cast<double>(static_cast<float>(value));
+}
+
+// Two numbers per channel, in memory that is kept.
+struct ChannelPairs {
+  std::vector<double> first, second;
+
+  void clear(std::int64_t num_channels) {
+    first.assign(static_cast<std::size_t>(num_channels), 0.0);
+    second.assign(static_cast<std::size_t>(num_channels), 0.0);
+  }
+};
+thread_local ChannelPairs scratch, more_scratch;
+
+// Fewer elements cost nothing, and hardly average what rounding does to them.
+constexpr double min_quick_count = 128.0;
+
+// True where quick sums are as good as those in double: squares neither overflowed nor vanished,
+// and the center was near enough to the mean for the variance to keep its digits.
+bool is_trustworthy(double count, double sum, double sum_squares) noexcept {
+  const double offset = sum / count;
+  const double square = sum_squares / count;
+  return square >= 1e-30 && square <= 1e30 && offset * offset <= (square - offset * offset) / 16.0;
+}
+
+// Replaces what is not trustworthy.
+template <class T>
+void mend_quick_sums(const VectorKernels<T>& kernels, const VectorBatch<T>& batch, double count,
+                     const double* center, ChannelPairs& sums) {
+  const auto is_fine = [&](std::size_t c) {
+    return is_trustworthy(count, sums.first[c], sums.second[c]);
+  };
+  std::size_t c = 0;
+  while (c < sums.first.size() && is_fine(c)) ++c;
+  if (c == sums.first.size()) return;
+  ChannelPairs& exact = more_scratch;
+  exact.clear(batch.columns.channels);
+  kernels.add_sums(batch, center, exact.first.data(), exact.second.data());
+  for (; c < sums.first.size(); ++c) {
+    if (is_fine(c)) continue;
+    sums.first[c] = exact.first[c];
+    sums.second[c] = exact.second[c];
   }
 }
 
-void apply_affine(const Block& block, const AffineView& affine, const Buffer& x, Buffer& y) {
-  for_each_in(block, [&](std::size_t i, std::size_t c) {
-    y[i] = (x[i] - affine.center[c]) * affine.scale[c] + affine.shift[c];
-  });
-}
-
-double weight_of(const ElementWeights& weights, const Block& block) {
-  return weights.values == nullptr ? 1.0 : weights.values[block.first / weights.stride];
-}
-
-// Calls visit(block, weight); no block holds elements of different weights.
-template <class T, class Visit>
-void for_each_weighted_block(const NormalizationBatch<T>& batch, Visit&& visit) {
-  const std::int64_t granularity = batch.weights.values == nullptr
-                                       ? std::numeric_limits<std::int64_t>::max()
-                                       : batch.weights.stride;
-  for_each_block(batch.layout, granularity,
-                 [&](const Block& block) { visit(block, weight_of(batch.weights, block)); });
-}
-
-// What the activation is applied to.
 template <class T>
-void preactivate(const NormalizationBatch<T>& batch, const AffineView& output, const Block& block,
-                 const Buffer& x, Buffer& y) {
-  apply_affine(block, output, x, y);
-  const auto first = static_cast<std::size_t>(block.first);
-  if (const auto& [scale, bias, factor, offset] = batch.adjustment; scale != nullptr)
-    for_each_in(block, [&, scale = scale, bias = bias, factor = factor, offset = offset](
-                           std::size_t i, std::size_t c) {
-      y[i] = (y[i] * scale[first + i] + bias[first + i]) * factor[c] + offset[c];
-    });
-  if (batch.residual != nullptr)
-    for (std::size_t i = 0; i < block.count; ++i)
-      y[i] += static_cast<double>(batch.residual[first + i]);
+void add_vector_sums(const VectorKernels<T>& kernels, const VectorBatch<T>& batch,
+                     const double* center, double* sum, double* sum_squares) {
+  const auto count = static_cast<double>(batch.columns.num_per_channel());
+  if (std::is_same_v<T, double> || count < min_quick_count)
+    return kernels.add_sums(batch, center, sum, sum_squares);
+  thread_local std::vector<double> rounded_center;
+  rounded_center.assign(center, center + batch.columns.channels);
+  for (double& value : rounded_center) value = rounded<T>(value);
+  scratch.clear(batch.columns.channels);
+  kernels.add_quick_sums(batch, rounded_center.data(), scratch.first.data(), scratch.second.data());
+  mend_quick_sums(kernels, batch, count, rounded_center.data(), scratch);
+  for (std::size_t c = 0; c < rounded_center.size(); ++c) {
+    // x - k = (x - r) + (r - k) for the rounded center r
+    const double moved = rounded_center[c] - center[c];
+    sum[c] += scratch.first[c] + count * moved;
+    sum_squares[c] += scratch.second[c] + moved * (2.0 * scratch.first[c] + count * moved);
+  }
 }
 
-// G: the gradient of what the activation was applied to.
+// The gradient with a factored out; false where a is 0 and something else is not.
+bool factor(const InputGradientView& gradient, std::int64_t num_columns, ChannelPairs& pairs) {
+  pairs.clear(num_columns);
+  for (std::size_t c = 0; c < pairs.first.size(); ++c) {
+    const double a = gradient.a[c], p = gradient.p[c], q = gradient.q[c];
+    if (p == 0.0 && q == 0.0) continue;
+    if (a == 0.0) return false;
+    pairs.first[c] = p / a;
+    pairs.second[c] = q / a;
+  }
+  return true;
+}
+
 template <class T>
-void load_gradient(const NormalizationBatch<T>& batch, const AffineView& output, const Block& block,
-                   const T* dy, const Buffer& x, Buffer& gradient) {
-  load(dy, block, gradient);
-  if (is_linear(batch.activation)) return;
-  Buffer y;
-  preactivate(batch, output, block, x, y);
-  activation_gradient(batch.activation, batch.negative_slope, y.data(), gradient.data(),
-                      gradient.data(), static_cast<std::int64_t>(block.count));
+bool fit(const FactoredGradientView& gradient, std::int64_t count) noexcept {
+  return fit<T>(gradient.a, count) && fit<T>(gradient.p, count) &&
+         do_not_overflow<T>(gradient.q, count);
 }
 
 }  // namespace
@@ -95,108 +180,70 @@ void load_gradient(const NormalizationBatch<T>& batch, const AffineView& output,
 template <class T>
 void add_sums(const NormalizationBatch<T>& batch, const double* center, double* count, double* sum,
               double* sum_squares) {
-  Buffer x, terms;
-  for_each_weighted_block(batch, [&](const Block& block, double weight) {
-    if (weight == 0.0) return;
-    load(batch.x, block, x);
-    for_each_in(block, [&](std::size_t i, std::size_t c) { x[i] -= center[c]; });
-    std::fill_n(terms.begin(), block.count, weight);
-    add_to_columns(block, terms, count);
-    for (std::size_t i = 0; i < block.count; ++i) terms[i] = weight * x[i];
-    add_to_columns(block, terms, sum);
-    for (std::size_t i = 0; i < block.count; ++i) terms[i] *= x[i];
-    add_to_columns(block, terms, sum_squares);
-  });
+  const auto* const kernels = vector_kernels_for<T>();
+  const auto vector = vector_batch(batch);
+  if (kernels == nullptr || !vector)
+    return reference::add_sums(batch, center, count, sum, sum_squares);
+  for (std::int64_t c = 0; c < vector->columns.channels; ++c)
+    count[c] += static_cast<double>(vector->columns.num_per_channel());
+  add_vector_sums(*kernels, *vector, center, sum, sum_squares);
 }
 
 template <class T>
 void widen_range(const NormalizationBatch<T>& batch, double* maximum, double* negated_minimum) {
-  constexpr double infinity = std::numeric_limits<double>::infinity();
-  Buffer x;
-  for_each_weighted_block(batch, [&](const Block& block, double weight) {
-    if (weight == 0.0) return;
-    load(batch.x, block, x);
-    for_each_in(block, [&](std::size_t i, std::size_t c) {
-      const bool is_number = !std::isnan(x[i]);
-      maximum[c] = std::max(maximum[c], is_number ? x[i] : infinity);
-      negated_minimum[c] = std::max(negated_minimum[c], is_number ? -x[i] : infinity);
-    });
-  });
+  reference::widen_range(batch, maximum, negated_minimum);
 }
 
 template <class T>
 void apply_normalization(const NormalizationBatch<T>& batch, const AffineView& output, T* y) {
-  Buffer x, values;
-  for_each_weighted_block(batch, [&](const Block& block, double weight) {
-    load(batch.x, block, x);
-    preactivate(batch, output, block, x, values);
-    if (!is_linear(batch.activation))
-      activate(batch.activation, batch.negative_slope, values.data(), values.data(),
-               static_cast<std::int64_t>(block.count));
-    if (weight == 0.0)
-      for (std::size_t i = 0; i < block.count; ++i)
-        if (!std::isfinite(x[i])) values[i] = std::numeric_limits<double>::quiet_NaN();
-    store(values, block, y);
-  });
+  const auto* const kernels = vector_kernels_for<T>();
+  const auto vector = vector_batch(batch);
+  if (kernels == nullptr || !vector || !fit<T>(output, batch.layout.num_columns))
+    return reference::apply_normalization(batch, output, y);
+  kernels->apply(*vector, output, y);
 }
 
 template <class T>
 void add_gradient_sums(const NormalizationBatch<T>& batch, const AffineView& output,
                        const AffineView& normalization, const T* dy,
                        const GradientSumPointers& sums) {
-  Buffer x, gradient, normalized, terms;
-  for_each_weighted_block(batch, [&](const Block& block, double weight) {
-    load(batch.x, block, x);
-    load_gradient(batch, output, block, dy, x, gradient);
-    apply_affine(block, normalization, x, normalized);
-    if (weight == 0.0)
-      for (std::size_t i = 0; i < block.count; ++i)
-        if (!std::isfinite(x[i])) gradient[i] = normalized[i] = 0.0;
-    add_to_columns(block, gradient, sums.output);
-    const auto multiply_by = [&](const double* factors) {
-      const double* const here = factors + block.first;
-      for (std::size_t i = 0; i < block.count; ++i) terms[i] = gradient[i] * here[i];
-    };
-    if (sums.bias != nullptr && batch.adjustment.bias != nullptr) {
-      multiply_by(batch.adjustment.bias);
-      add_to_columns(block, terms, sums.bias);
-    }
-    if (batch.adjustment.scale != nullptr) {
-      multiply_by(batch.adjustment.scale);
-      gradient = terms;
-    }
-    if (sums.adjusted != nullptr) add_to_columns(block, gradient, sums.adjusted);
-    for (std::size_t i = 0; i < block.count; ++i) terms[i] = gradient[i] * normalized[i];
-    add_to_columns(block, terms, sums.normalized);
-  });
+  const auto* const kernels = vector_kernels_for<T>();
+  const auto vector = vector_batch(batch);
+  const std::int64_t num_columns = batch.layout.num_columns;
+  if (kernels == nullptr || !vector || !fit<T>(output, num_columns) ||
+      !fit<T>(normalization, num_columns))
+    return reference::add_gradient_sums(batch, output, normalization, dy, sums);
+  scratch.clear(num_columns);
+  const bool is_quick = static_cast<double>(vector->columns.num_per_channel()) >= min_quick_count;
+  (is_quick ? kernels->add_quick_gradient_sums : kernels->add_gradient_sums)(
+      *vector, output, normalization, dy, scratch.first.data(), scratch.second.data());
+  for (std::size_t c = 0; c < scratch.first.size(); ++c) {
+    const double sum = scratch.first[c];
+    const double scale = normalization.scale[c];
+    const double moved = rounded<T>(normalization.center[c]) - normalization.center[c];
+    sums.output[c] += sum;
+    if (sums.adjusted != nullptr) sums.adjusted[c] += sum;
+    sums.normalized[c] += scratch.second[c] + sum * (moved * scale + normalization.shift[c]);
+  }
 }
 
 template <class T>
 void apply_input_gradient(const NormalizationBatch<T>& batch, const AffineView& output,
                           const InputGradientView& gradient, const T* dy, T* dx,
                           T* residual_gradient) {
-  Buffer x, values;
-  for_each_weighted_block(batch, [&](const Block& block, double weight) {
-    load(batch.x, block, x);
-    load_gradient(batch, output, block, dy, x, values);
-    const auto clear_non_finite = [&] {
-      for (std::size_t i = 0; i < block.count; ++i)
-        if (!std::isfinite(x[i])) values[i] = 0.0;
-    };
-    if (weight == 0.0) clear_non_finite();
-    if (residual_gradient != nullptr) store(values, block, residual_gradient);
-    if (dx == nullptr) return;
-    const double* const scale = batch.adjustment.scale;
-    if (scale != nullptr)
-      for (std::size_t i = 0; i < block.count; ++i)
-        values[i] *= scale[static_cast<std::size_t>(block.first) + i];
-    for_each_in(block, [&](std::size_t i, std::size_t c) { values[i] *= gradient.a[c]; });
-    if (gradient.p != nullptr && weight != 0.0)
-      for_each_in(block, [&](std::size_t i, std::size_t c) {
-        values[i] += weight * (gradient.p[c] * (x[i] - gradient.center[c]) + gradient.q[c]);
-      });
-    store(values, block, dx);
-  });
+  const auto* const kernels = vector_kernels_for<T>();
+  const auto vector = vector_batch(batch);
+  const std::int64_t num_columns = batch.layout.num_columns;
+  FactoredGradientView factored{gradient.center, gradient.a, nullptr, nullptr};
+  bool is_fast = kernels != nullptr && vector && fit<T>(output, num_columns);
+  if (is_fast && gradient.p != nullptr) {
+    is_fast = factor(gradient, num_columns, scratch);
+    factored.p = scratch.first.data();
+    factored.q = scratch.second.data();
+  }
+  if (!is_fast || !fit<T>(factored, num_columns))
+    return reference::apply_input_gradient(batch, output, gradient, dy, dx, residual_gradient);
+  kernels->apply_input_gradient(*vector, output, factored, dy, dx, residual_gradient);
 }
 
 #define LOCKSTEP_INSTANTIATE(T)                                                                   \

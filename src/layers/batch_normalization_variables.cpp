@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/convert.hpp"
+#include "kernels/kernel_environment.hpp"
 #include "layers/batch_normalization_parts.hpp"
 #include "lockstep/layers/batch_normalization.hpp"
 
@@ -24,6 +25,7 @@ Shape parameter_shape_of(const Shape& input_shape, const std::vector<int>& axes)
 }  // namespace
 
 void BatchNormalization::do_create(const Shape& input_shape) {
+  check_kernel_environment();
   validate(options_, input_shape);
   auto parts = std::make_unique<Parts>();
   parts->axes = channel_axes_of(options_, input_shape);

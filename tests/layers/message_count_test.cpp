@@ -23,12 +23,13 @@ struct Counts {
 Counts counts_of(BatchNormalization& layer, const Tensor& x, Mode mode) {
   Tensor y(x.shape(), x.dtype()), dx(x.shape(), x.dtype());
   BatchNormalizationTape tape;
-  const std::int64_t start = num_allreduces(), all = num_collectives();
+  const std::int64_t start = num_allreduces(), all = num_collectives() + num_new_communicators();
   layer.forward(x, y, {.mode = mode, .tape = &tape});
   const std::int64_t between = num_allreduces();
   layer.backward(tape, x, dx);
   const std::int64_t end = num_allreduces();
-  return {between - start, end - between, num_collectives() - all == end - start};
+  return {between - start, end - between,
+          num_collectives() + num_new_communicators() - all == end - start};
 }
 
 Tensor moved(Tensor x, double mean) {

@@ -14,16 +14,17 @@ using namespace lockstep::testing;
 namespace {
 
 constexpr double epsilon = 0.125;
+const std::vector centers{10.0, -3.0, 0.0};
 
 Moments some_moments() {
-  return {.count = {4.0, 4.0, 4.0}, .offset = {0.5, -1.0, 0.0}, .variance = {2.0, 0.0, 1e-3}};
+  return {.count = {4.0, 4.0, 4.0}, .offset = {0.1, -1.0, 0.0}, .variance = {2.0, 0.0, 1e-3}};
 }
 
 ChannelAffine normalization_by(Moments moments) {
   ChannelAffine affine;
   affine.resize(3);
-  affine.center = {10.0, -3.0, 0.0};
-  normalize_by(moments, epsilon, DType::float64, affine);
+  affine.center = centers;
+  normalize_by(moments, epsilon, DType::float32, affine);
   return affine;
 }
 
@@ -36,9 +37,9 @@ double value_at(const ChannelAffine& affine, std::size_t c, double x) {
 TEST_CASE("the mean becomes 0, and a standard deviation nearly 1", "[norm]") {
   const Moments moments = some_moments();
   const ChannelAffine affine = normalization_by(moments);
-  const std::vector means{10.5, -4.0, 0.0};
   for (std::size_t c = 0; c < 3; ++c) {
-    const double mean = means[c];
+    const double mean = centers[c] + moments.offset[c];
+    CHECK(affine.center[c] == static_cast<double>(static_cast<float>(mean)));
     const double stddev = std::sqrt(moments.variance[c] + epsilon);
     CHECK(std::abs(value_at(affine, c, mean)) < 1e-14);
     CHECK(std::abs(value_at(affine, c, mean + stddev) - 1.0) < 1e-14);

@@ -10,6 +10,7 @@ namespace {
 
 std::int64_t allreduces = 0;
 std::int64_t collectives = 0;
+std::int64_t new_communicators = 0;
 std::chrono::milliseconds collective_delay{0};
 
 void count_collective() {
@@ -47,6 +48,7 @@ std::int64_t first_of(const std::vector<std::int64_t>& cut, int rank) {
 
 std::int64_t num_allreduces() noexcept { return allreduces; }
 std::int64_t num_collectives() noexcept { return collectives; }
+std::int64_t num_new_communicators() noexcept { return new_communicators; }
 
 void set_collective_delay(std::chrono::milliseconds delay) noexcept { collective_delay = delay; }
 
@@ -82,17 +84,17 @@ int MPI_Allgather(const void* send, int send_count, MPI_Datatype send_type, void
 }
 
 int MPI_Comm_dup(MPI_Comm communicator, MPI_Comm* copy) {
-  lockstep::testing::count_collective();
+  ++lockstep::testing::new_communicators;
   return PMPI_Comm_dup(communicator, copy);
 }
 
 int MPI_Comm_split(MPI_Comm communicator, int color, int key, MPI_Comm* part) {
-  lockstep::testing::count_collective();
+  ++lockstep::testing::new_communicators;
   return PMPI_Comm_split(communicator, color, key, part);
 }
 
 int MPI_Comm_split_type(MPI_Comm communicator, int type, int key, MPI_Info info, MPI_Comm* part) {
-  lockstep::testing::count_collective();
+  ++lockstep::testing::new_communicators;
   return PMPI_Comm_split_type(communicator, type, key, info, part);
 }
 

@@ -42,10 +42,13 @@ std::int64_t first_of(const std::vector<std::int64_t>& cut, int rank);
 /// below the library by MPI's profiling interface.
 std::int64_t num_allreduces() noexcept;
 
-/// The same for every MPI collective that moves data or makes a communicator.
+/// The same for every MPI collective that moves data.
 std::int64_t num_collectives() noexcept;
 
-/// From now on every such collective takes this long, or longer, on this rank.
+/// Communicators that this process has made by MPI so far, each a collective too.
+std::int64_t num_new_communicators() noexcept;
+
+/// From now on every collective that moves data takes this long, or longer, on this rank.
 void set_collective_delay(std::chrono::milliseconds delay) noexcept;
 
 }  // namespace lockstep::testing

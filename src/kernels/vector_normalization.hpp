@@ -1,0 +1,79 @@
+// Kernels of batch normalization made of vector instructions: what they are told, where they are.
+
+#pragma once
+
+#include <limits>
+
+#include "kernels/columns.hpp"
+#include "kernels/normalization.hpp"
+#include "lockstep/base/float16.hpp"
+#include "lockstep/kernels/kernel_target.hpp"
+
+namespace lockstep {
+
+/// z below 0 becomes z * below, z above `above` becomes that: linear, relu, relu6 and leaky_relu.
+/// All others are computed element by element, in double.
+struct VectorActivation {
+  bool is_linear = true;
+  bool is_zero_below = false;  ///< relu and relu6: 0 even where z * 0 would not be
+  double below = 1.0;
+  double above = std::numeric_limits<double>::quiet_NaN();  ///< NaN: there is no such limit
+  const AnyActivation* other = nullptr;                     ///< instead of the rest
+};
+
+/// y = activation((x - center) * scale + shift + residual); neither weights nor an adjustment.
+template <class T>
+struct VectorBatch {
+  Columns columns;
+  const T* x;
+  const T* residual;  ///< null: there is none
+  VectorActivation activation;
+};
+
+/// dx = a (G + p (x - center) + q); without p and q, dx = a G. With a factored out the others stay
+/// within the range of float, and the gradient of a single element is 0 exactly.
+struct FactoredGradientView {
+  const double* center;
+  const double* a;
+  const double* p;  ///< null with q
+  const double* q;
+};
+
+/// float and 16-bit elements are computed in float, double ones in double, without fused
+/// multiplication and addition: elements come out with the same bits on all targets. Coefficients
+/// are rounded to that type. Sums are added up in an order of each target's own.
+template <class T>
+struct VectorKernels {
+  /// Adds x - center and its square, computed in double.
+  void (*add_sums)(const VectorBatch<T>& batch, const double* center, double* sum,
+                   double* sum_squares);
+  /// The same in the type of elements, but for adding up short sums, with errors of some 1e-7 of
+  /// the sum of squares. Of no use where squares leave the range of float.
+  void (*add_quick_sums)(const VectorBatch<T>& batch, const double* center, double* sum,
+                         double* sum_squares);
+  /// Writes y, which may be x or the residual.
+  void (*apply)(const VectorBatch<T>& batch, const AffineView& output, T* y);
+  /// Adds G and G (x - center) scale for the center and scale of `normalization`, added up in
+  /// double, or as the quick sums are.
+  using AddGradientSums = void(const VectorBatch<T>& batch, const AffineView& output,
+                               const AffineView& normalization, const T* dy, double* sum,
+                               double* sum_products);
+  AddGradientSums* add_gradient_sums;
+  AddGradientSums* add_quick_gradient_sums;
+  /// Writes dx and G, each unless it is null.
+  void (*apply_input_gradient)(const VectorBatch<T>& batch, const AffineView& output,
+                               const FactoredGradientView& gradient, const T* dy, T* dx,
+                               T* residual_gradient);
+};
+
+struct VectorKernelTable {
+  VectorKernels<float> of_float;
+  VectorKernels<double> of_double;
+  VectorKernels<Float16> of_float16;
+  VectorKernels<BFloat16> of_bfloat16;
+};
+
+/// Null for reference, and where the target is none of this architecture.
+[[nodiscard]] const VectorKernelTable* vector_kernels(KernelTarget target) noexcept;
+
+}  // namespace lockstep
