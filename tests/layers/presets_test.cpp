@@ -8,6 +8,7 @@
 #include "layers/system_reference.hpp"
 #include "lockstep/layers/batch_normalization.hpp"
 #include "support/catch.hpp"
+#include "support/close.hpp"
 #include "support/gradients.hpp"
 #include "support/layers.hpp"
 #include "support/variables.hpp"
@@ -48,6 +49,10 @@ bool seems_fused(const BatchNormalizationOptions& options, const Shape& shape,
   const bool is_unbiased = std::abs(ratio - 4.0 / 3.0) < 1e-12;
   REQUIRE(is_biased != is_unbiased);
   return is_unbiased;
+}
+
+Tensor tensor_of(const std::vector<double>& values, const Shape& shape) {
+  return Tensor::of(std::span(values), shape);
 }
 
 template <class Change>
@@ -109,6 +114,38 @@ TEST_CASE("PyTorch's numbers for the batch {0, 2}, by hand") {
   CHECK(values_of(layer.moving_mean())[0] == Approx(0.1).epsilon(1e-14));
   CHECK(values_of(layer.moving_variance())[0] == Approx(1.1).epsilon(1e-14));
   CHECK(values_of(layer.variable("num_updates"))[0] == 1.0);
+}
+
+TEST_CASE("PyTorch's numbers, recorded from BatchNorm2d(2) of PyTorch 1.13 in float64") {
+  BatchNormalization layer = built(pytorch(), {2, 2, 2, 2});
+  layer.gamma().assign(tensor_of({1.5, -0.5}, {2}));
+  layer.beta().assign(tensor_of({0.25, 2.0}, {2}));
+  const Tensor first = tensor_of({0.5, -1.0, 2.0, 1.5, 4.0, 3.0, 3.5, 5.0,  //
+                                  -2.0, 0.0, 1.0, 0.75, 6.0, 2.5, 4.5, 3.25},
+                                 {2, 2, 2, 2});
+  const Tensor x = tensor_of({1.0, 2.5, -0.5, 0.25, 1.0, 8.0, 2.0, -4.0}, {1, 2, 2, 2});
+  const Tensor dy = tensor_of({1.0, -0.5, 2.0, 0.25, -1.0, 0.5, 3.0, 0.125}, {1, 2, 2, 2});
+  (void)output_of(layer, first, {.mode = Mode::training});
+  BatchNormalizationTape tape;
+  const Tensor y = output_of(layer, x, {.mode = Mode::training, .tape = &tape});
+  Tensor dx(x.shape(), DType::float64);
+  layer.backward(tape, dy, dx);
+  const auto near = [](const auto& values, const std::vector<double>& recorded) {
+    return distance(values, recorded) < 1e-14;
+  };
+  CHECK(near(y.values<double>(),
+             {0.5035452461415528, 2.5319072152739754, -1.5248167229908698, -0.5106357384246585,
+              2.0879315330904684, 1.267237224246097, 1.970689488969844, 2.6741417536935908}));
+  CHECK(near(dx.values<double>(), {0.5988482916531392, -0.01933062614153993, 0.5409065530703443,
+                                   -1.1204242185819435, 0.18946072853315737, 0.05766412807407214,
+                                   -0.27321223856050464, 0.02608738195327516}));
+  CHECK(near(layer.gamma().grad().values<double>(), {-3.084800494722226, 0.9159534696923788}));
+  CHECK(near(layer.beta().grad().values<double>(), {2.75, 2.625}));
+  CHECK(near(values_of(layer.moving_mean()), {0.11218750000000001, 0.5321875}));
+  CHECK(near(values_of(layer.moving_variance()), {1.1298549107142857, 3.3546316964285716}));
+  CHECK(near(output_of(layer, x).values<double>(),
+             {1.502850509092701, 3.6195989933042334, -0.6138979751188318, 0.44447626698693454,
+              1.8722918081524507, -0.0386390518242381, 1.599301685298638, 3.237242422421514}));
 }
 
 TEST_CASE("PyTorch's momentum None is the average of all batches") {
