@@ -1,6 +1,7 @@
 #include "kernels/float_convolution.hpp"
 
 #include <spdlog/fmt/fmt.h>
+#include <algorithm>
 
 #include <optional>
 #include <string>

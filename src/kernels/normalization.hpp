@@ -1,4 +1,4 @@
-// Loops of batch normalization over raw memory: obvious, in double, rounded once.
+// The passes of batch normalization over raw memory.
 
 #pragma once
 

@@ -84,10 +84,6 @@ void map_all(const Map& map, const Columns& columns) {
   hwy::FlushStream();
 }
 
-// Outputs above this size go past the caches, whose lines need not be read first then: 1.35 times
-// faster in memory, but 1.2 to 3 times slower within a rank's share of the last cache.
-inline constexpr std::int64_t min_streamed_bytes = std::int64_t{8} << 20;
-
 template <class T>
 bool is_worth_streaming(const Columns& columns) {
   return columns.outer * columns.channels * columns.inner >=

@@ -4,6 +4,8 @@
 
 namespace lockstep {
 
+std::int64_t min_streamed_bytes = std::int64_t{8} << 20;
+
 const VectorKernelTable* vector_kernels(KernelTarget target) noexcept {
   switch (target) {
     case KernelTarget::automatic:

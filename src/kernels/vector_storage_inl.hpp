@@ -125,11 +125,16 @@ struct AllLanes {
   }
 };
 
-// The same past the caches, where `to` is aligned to the vector in memory.
+// The same past the caches, where `to` is aligned to the vector in memory. Highway streams no less
+// than 16 bytes, which 16-bit elements do not fill everywhere.
 struct StreamedLanes : AllLanes {
   template <class T, class D>
   HWY_INLINE void store(D d, hn::Vec<D> wide, T* to) const {
-    hn::Stream(narrowed<T>(d, wide), StorageTag<T, D>(), lanes_of(to));
+    const StorageTag<T, D> tag;
+    if constexpr (hn::MaxLanes(tag) * sizeof(T) >= 16)
+      hn::Stream(narrowed<T>(d, wide), tag, lanes_of(to));
+    else
+      AllLanes::store(d, wide, to);
   }
 };
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/convert.hpp"
-#include "comm/agreement.hpp"
+#include "comm/failure.hpp"
 #include "comm/schedule.hpp"
 #include "layers/batch_normalization_parts.hpp"
 #include "layers/deliver.hpp"
@@ -275,10 +275,11 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   Record& record = parts_->record_of(call, mode);
   record.has_call = record.has_pending_shift = record.has_pending_update = false;
   check_call(input, output);
-  if (mode == Mode::training && call.tape != nullptr && input.data() == output.data() &&
-      input.num_elements() > 0)
+  if (call.tape != nullptr && input.num_elements() > 0 &&
+      (input.data() == output.data() || call.residual.data() == output.data()))
     throw ArgumentError(
-        "backward needs the input as it was: in training mode the output must have other memory");
+        "backward needs the input and the residual as they were: with a tape the output must have "
+        "memory of its own");
   record.options = &options_;
   record.activation = &parts_->activation;
   record.owner = parts_->number;

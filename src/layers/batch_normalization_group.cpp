@@ -4,10 +4,10 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 
+#include "base/bytes.hpp"
 #include "comm/agreement.hpp"
 #include "layers/batch_normalization_parts.hpp"
 #include "layers/moving_moments.hpp"
@@ -15,14 +15,6 @@
 #include "lockstep/comm/collectives.hpp"
 
 namespace lockstep {
-namespace {
-
-std::span<std::byte> bytes_of(const MutableTensorView& values) {
-  return {static_cast<std::byte*>(values.data()),
-          static_cast<std::size_t>(values.num_elements()) * size_of(values.dtype())};
-}
-
-}  // namespace
 
 const Communicator& BatchNormalization::statistics_group() const {
   require_built();

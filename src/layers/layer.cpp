@@ -159,6 +159,12 @@ void Layer::rename(std::string name) {
   if (registry_ == nullptr) variable_scope_ = traits_.name;
 }
 
+bool Layer::takes_any_batch() const {
+  return accepts(created_for_->with(0, (*created_for_)[0] + 1)) &&
+         std::ranges::all_of(inner_layers(),
+                             [](const auto& layer) { return layer->takes_any_batch(); });
+}
+
 bool Layer::accepts(const Shape& input_shape) const {
   return input_shape.rank() > 0 && input_shape == created_for_->with(0, input_shape[0]);
 }
@@ -171,8 +177,7 @@ void Layer::check_call(const TensorView& input, const MutableTensorView& output)
   if (!accepts(input.shape()))
     throw ArgumentError(fmt::format(
         "expected an input of shape {}{}, got {}", to_string(*created_for_),
-        accepts(created_for_->with(0, (*created_for_)[0] + 1)) ? " with any number of samples" : "",
-        to_string(input.shape())));
+        takes_any_batch() ? " with any number of samples" : "", to_string(input.shape())));
   if (input.dtype() != dtype() || output.dtype() != dtype())
     throw ArgumentError(fmt::format("expected {} tensors, got input {} and output {}",
                                     lockstep::name_of(dtype()), lockstep::name_of(input.dtype()),

@@ -45,6 +45,7 @@ void check(const LayerPopulation& population, std::size_t num_channels, Nonfinit
 StatisticsReplacement::StatisticsReplacement(const BatchNormalization& layer,
                                              const LayerPopulation& population)
     : layer_(&layer), moments_(variables_of(layer.parts_->moving.get())) {
+  layer.require_updates_made();
   const BatchNormalizationOptions& options = layer.options();
   check(population, layer.parts_->num_channels, options.nonfinite);
   const bool is_unbiased =
@@ -78,10 +79,7 @@ std::string fingerprint_of(std::span<const LayerPopulation> populations) {
 void BatchNormalization::replace_moving_statistics(const LayerPopulation& population) {
   require_built();
   std::optional<StatisticsReplacement> replacement;
-  const auto failure = attempt([&] {
-    require_updates_made();
-    replacement.emplace(*this, population);
-  });
+  const auto failure = attempt([&] { replacement.emplace(*this, population); });
   const Property property{"population", fingerprint_of({&population, 1})};
   agree(control(), {fmt::format("layer '{}'", name()), "replace_moving_statistics"}, {&property, 1},
         failure);

@@ -1,7 +1,6 @@
 #include "model/pooled_statistics.hpp"
 
-#include <cstring>
-
+#include "base/bytes.hpp"
 #include "comm/failure.hpp"
 #include "model/normalizations.hpp"
 
@@ -21,11 +20,7 @@ PooledStatistics::PooledStatistics(Sequential& model) {
 }
 
 PooledStatistics::Kept::~Kept() {
-  for (auto& [variable, value] : values) {
-    const MutableTensorView now = variable->value();
-    std::memcpy(now.data(), value.data(),
-                static_cast<std::size_t>(value.num_elements()) * size_of(value.dtype()));
-  }
+  for (auto& [variable, value] : values) copy_bytes(value, variable->value());
 }
 
 }  // namespace lockstep

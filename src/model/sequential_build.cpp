@@ -4,8 +4,9 @@
 
 #include <algorithm>
 #include <set>
-#include <span>
+#include <string_view>
 
+#include "base/bytes.hpp"
 #include "comm/agreement.hpp"
 #include "layers/shared_gradients.hpp"
 #include "layers/within.hpp"
@@ -16,14 +17,6 @@
 #include "model/summary.hpp"
 
 namespace lockstep {
-namespace {
-
-std::span<std::byte> bytes_of(const MutableTensorView& values) {
-  return {static_cast<std::byte*>(values.data()),
-          static_cast<std::size_t>(values.num_elements()) * size_of(values.dtype())};
-}
-
-}  // namespace
 
 Shape Sequential::sample_shape_for(const std::optional<Shape>& input_shape) const {
   if (stages_.empty())
@@ -86,7 +79,7 @@ void Sequential::create_for(const Shape& sample_shape) {
         throw ArgumentError(fmt::format(
             "it computes in {}, the layer before it in {}; all layers of a model need one dtype",
             name_of(layer.dtype()), name_of(below->dtype())));
-      if (!layer.accepts(shape.with(0, 2)))
+      if (!layer.takes_any_batch())
         throw ArgumentError(
             "it takes batches of one size only, so it cannot be in a model; is the batch axis a "
             "channel axis?");

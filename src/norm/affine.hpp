@@ -32,7 +32,8 @@ struct ChannelAffine {
 /// Sets scale and shift to xhat = (x - mean) * rho for the mean center + offset; xhat = 0 when the
 /// moments are those of an empty set. The center, and with it the offset, moves to the mean rounded
 /// to `dtype`: x - center and shift are small then, so that kernels may compute in `dtype`, and an
-/// x that is the mean becomes exactly 0, so that rounding does not choose its side of a kink.
+/// x that is the mean, where `dtype` can hold that, becomes exactly 0: rounding does not choose its
+/// side of a kink.
 void normalize_by(Moments& moments, double epsilon, DType dtype, ChannelAffine& affine) noexcept;
 
 /// The same for given moments: the mean is the center.

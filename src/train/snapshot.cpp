@@ -1,16 +1,8 @@
 #include "train/snapshot.hpp"
 
-#include <cstring>
+#include "base/bytes.hpp"
 
 namespace lockstep {
-namespace {
-
-void copy(const TensorView& from, const MutableTensorView& to) noexcept {
-  const auto num_bytes = static_cast<std::size_t>(from.num_elements()) * size_of(from.dtype());
-  if (num_bytes > 0) std::memcpy(to.data(), from.data(), num_bytes);
-}
-
-}  // namespace
 
 Snapshot::Snapshot(std::span<Variable* const> variables, Optimizer& optimizer) {
   for (Variable* variable : variables)
@@ -30,12 +22,12 @@ void Snapshot::for_each(Visit&& visit) {
 void Snapshot::take() {
   for_each([](const MutableTensorView& original, Tensor& kept) {
     kept.resize(original.shape(), original.dtype());
-    copy(original, kept);
+    copy_bytes(original, kept);
   });
 }
 
 void Snapshot::put_back() noexcept {
-  for_each([](const MutableTensorView& original, Tensor& kept) { copy(kept, original); });
+  for_each([](const MutableTensorView& original, Tensor& kept) { copy_bytes(kept, original); });
 }
 
 }  // namespace lockstep

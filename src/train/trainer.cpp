@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstring>
 #include <functional>
 #include <numeric>
 
+#include "base/bytes.hpp"
 #include "comm/agreement.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/collectives.hpp"
@@ -37,10 +37,6 @@ std::vector<Property> properties_of(const Dataset& data, const FitOptions& optio
           {"shuffle", options.shuffle ? "true" : "false"},
           {"drop_remainder", options.drop_remainder ? "true" : "false"},
           {"seed", std::to_string(options.seed)}};
-}
-
-std::size_t bytes_of(const Tensor& tensor) {
-  return static_cast<std::size_t>(tensor.num_elements()) * size_of(tensor.dtype());
 }
 
 Sampler sampler_of(const Dataset& data, const FitOptions& options) {
@@ -191,7 +187,7 @@ Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
         all = Tensor(outputs.shape().with(0, data.num_samples()), outputs.dtype());
       }
       const MutableTensorView rows = MutableTensorView(local).rows(first, count);
-      std::memcpy(rows.data(), outputs.data(), bytes_of(outputs));
+      copy_bytes(outputs, rows);
     }
   };
   const PooledStatistics pooled(parts.model);
@@ -199,8 +195,7 @@ Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
   agree(replicas, {"trainer", "predict", -1}, properties, failure);
 
   auto* target = static_cast<std::byte*>(all.data());
-  const std::span local_bytes(static_cast<const std::byte*>(local.data()), bytes_of(local));
-  for (const auto& part : allgather_varying(replicas, local_bytes))
+  for (const auto& part : allgather_varying(replicas, bytes_of(TensorView(local))))
     target = std::ranges::copy(part, target).out;
   return all;
 }

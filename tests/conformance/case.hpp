@@ -62,13 +62,14 @@ struct Case {
   std::string id;
   std::string group;
   bool is_optional = false;             ///< need not be supported
+  std::string damage;                   ///< what is wrong with the case; empty: nothing
   std::vector<std::string> objections;  ///< what the runner does not know; empty: nothing
   BatchNormalizationOptions options;
   std::map<std::string, StoredArray> variables;  ///< initial values, by the layer's names
   int split_axis = 0;                            ///< counted from the front
   std::vector<std::vector<std::int64_t>> splits;
   std::vector<DType> precisions;
-  std::vector<Step> steps;  ///< at least one
+  std::vector<Step> steps;  ///< at least one, unless it is damaged
 };
 
 }  // namespace lockstep::conformance

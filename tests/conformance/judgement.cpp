@@ -15,6 +15,7 @@ Judgement judge(const Communicator& world, const Case& one, const std::vector<DT
     judgement.reason = reason;
     return judgement;
   };
+  if (!one.damage.empty()) return end(Verdict::failed, one.damage);
   if (!one.objections.empty())
     return end(unsupported, fmt::format("{}", fmt::join(one.objections, "; ")));
   for (const DType precision : precisions)

@@ -79,9 +79,9 @@ class Parser {
     try {
       parse_into(result, json);
     } catch (const std::exception& error) {
-      result.objections.emplace_back(error.what());
+      result.damage = error.what();
+      result.precisions = {DType::float32, DType::float64};  // to be judged in any
     }
-    if (result.precisions.empty()) result.precisions = {DType::float32, DType::float64};
     return result;
   }
 

@@ -21,8 +21,8 @@ class FormatError : public std::runtime_error {
 /// File name of a group's blob. Throws FormatError unless `group` is one of "bn-cases 1".
 [[nodiscard]] std::string blob_name_of(const nlohmann::json& group);
 
-/// The cases of a group; what is wrong with one, as an array that the blob does not hold, is among
-/// its objections. Throws an exception of the JSON library where there is no list of named cases.
+/// The cases of a group; what is wrong with one, as an array that the blob does not hold, is its
+/// damage. Throws an exception of the JSON library where there is no list of named cases.
 [[nodiscard]] std::vector<Case> parse_group(const nlohmann::json& group,
                                             const std::shared_ptr<const std::string>& blob);
 

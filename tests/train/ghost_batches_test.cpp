@@ -92,6 +92,11 @@ TEST_CASE("a rest that ghost batches do not divide is an error before the first 
 }
 
 TEST_CASE("layers that do not use their ghost batches let any batch pass") {
+  Sequential inside({}, strategy());  // frozen by the layer around it
+  inside.add(Dense({.units = 3,
+                    .normalizer = BatchNormalizationOptions{.virtual_batch_size = 4},
+                    .trainable = false}));
+  REQUIRE_ON_ALL_RANKS(world(), num_steps_of_fit(inside, blobs(9), {.batch_size = 4}) == 3);
   Sequential frozen = model_on(strategy(), false);
   REQUIRE_ON_ALL_RANKS(world(), num_steps_of_fit(frozen, blobs(9), {.batch_size = 4}) == 3);
 }

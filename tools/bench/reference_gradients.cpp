@@ -52,7 +52,7 @@ std::int64_t Reference::num_wrong_gradients(const ls::TensorView& gamma_gradient
     num_wrong +=
         is_off(element_of(beta_gradient, channel), sums.output()[c],
                sum_tolerance_ * (1.0 + sums.output_magnitude()[c]) + sums.output_slack()[c]);
-    num_wrong += is_wrong(
+    num_wrong += is_off(
         element_of(gamma_gradient, channel), sums.normalized()[c],
         sum_tolerance_ * (1.0 + sums.normalized_magnitude()[c]) + sums.normalized_slack()[c]);
   }

@@ -162,11 +162,11 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
   void add_appointments(Pass pass, Schedule& schedule) override;
-  [[nodiscard]] bool accepts(const Shape& input_shape) const override;
 
  protected:
   void do_create(const Shape& input_shape) override;
   void do_connect(const Communicator& replicas) override;
+  [[nodiscard]] bool accepts(const Shape& input_shape) const override;
 
  private:
   friend class PooledStatistics;

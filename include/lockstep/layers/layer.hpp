@@ -204,9 +204,8 @@ class LOCKSTEP_EXPORT Layer {
   /// Throws ArgumentError listing those there are.
   [[nodiscard]] Variable& variable(std::string_view name);
 
-  /// Whether inputs of this shape may follow once the layer has variables: by default those that
-  /// differ in the number of samples only.
-  [[nodiscard]] virtual bool accepts(const Shape& input_shape) const;
+  /// Whether the layer, and those inside of it, take batches of any size; once it has variables.
+  [[nodiscard]] bool takes_any_batch() const;
 
   /// For containers: gives the layer its name in the model, after which its inner layers are named;
   /// before create() only. In a store its variables stay where they are.
@@ -217,6 +216,10 @@ class LOCKSTEP_EXPORT Layer {
   virtual void do_create(const Shape& input_shape) = 0;
   /// Makes communicators among `replicas`. Collective.
   virtual void do_connect(const Communicator& replicas);
+
+  /// Whether inputs of this shape may follow once the layer was created: by default those that
+  /// differ in the number of samples only.
+  [[nodiscard]] virtual bool accepts(const Shape& input_shape) const;
 
   /// Gives a new parameter its regularizer and constraint. One that is shared keeps those of the
   /// layer that made it.

@@ -33,10 +33,9 @@ struct ByColor {
 
 using SynchronizationGroup = std::variant<AllReplicas, ByNode, BySize, ByColor>;
 
-/// The group of this rank among `replicas`, in their order; of a single rank it is solo. Errors say
-/// `whose` it is. When one
-/// rank fails or differs all throw the same error: ArgumentError for a size below 1 or a negative
-/// color, MismatchError for other kinds or sizes. Collective.
+/// The group of this rank among `replicas`, in their order; of a single rank it is solo. When one
+/// rank fails or differs all throw the same error, which says `whose` group it is: ArgumentError
+/// for a size below 1 or a negative color, MismatchError for other kinds or sizes. Collective.
 [[nodiscard]] LOCKSTEP_EXPORT Communicator group_of(const SynchronizationGroup& group,
                                                     const Communicator& replicas,
                                                     const std::string& whose = "strategy");

@@ -85,8 +85,8 @@ class LOCKSTEP_EXPORT Trainer {
 
   /// Loss and metrics over a whole data set in inference mode. Where groups of ranks have learned
   /// moving statistics apart, those of all count together, as merge_statistics() makes them, and
-  /// are kept by nobody. Throws MismatchError when the ranks have different data sets or batch
-  /// sizes. Collective.
+  /// are kept by nobody. Throws NonFiniteError where those overflow, MismatchError when the ranks
+  /// have different data sets or batch sizes. Collective.
   [[nodiscard]] Scores evaluate(const Dataset& data, std::int64_t batch_size = 256);
 
   /// The model's outputs for a whole data set, [num_samples, ...], on every rank; statistics as in
