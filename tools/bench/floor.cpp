@@ -8,6 +8,7 @@
 #include <hwy/highway.h>
 
 #include <cstdint>
+#include <numeric>
 
 #include "bench/floor.hpp"
 
@@ -51,7 +52,10 @@ HWY_INLINE std::uint32_t sum_of(std::size_t size, const Load& load) {
     s2 = hn::Add(s2, load(i + 2 * lanes));
     s3 = hn::Add(s3, load(i + 3 * lanes));
   });
-  return hn::GetLane(hn::SumOfLanes(Tag(), hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
+  // Not SumOfLanes: with AVX-512 that is a sum of signed integers, whose overflow is undefined.
+  HWY_ALIGN std::uint32_t sums[hn::MaxLanes(Tag())];
+  hn::Store(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)), Tag(), sums);
+  return std::accumulate(sums, sums + lanes, std::uint32_t{0});
 }
 
 template <bool is_streaming, class Load>
