@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "comm/handle.hpp"
+#include "comm/open_mpi_defaults.hpp"
 #include "lockstep/base/error.hpp"
 
 namespace lockstep {
@@ -18,6 +19,7 @@ bool start_mpi(int* argc, char*** argv) {
   if (is_finalized != 0)
     throw StateError("MPI was finalized and cannot start again; keep one Environment for main()");
   if (is_mpi_running()) return false;
+  const OpenMpiDefaults defaults;
   int provided = 0;
   check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
   return true;
