@@ -7,6 +7,7 @@
 
 #include "bench/buffers.hpp"
 #include "bench/floor_series.hpp"
+#include "bench/onednn_candidates.hpp"
 #include "bench/subject.hpp"
 #include "bench/targets.hpp"
 #include "on_all_ranks.hpp"
@@ -59,6 +60,15 @@ class RowMaker {
     return result;
   }
 
+  // Of somebody else, who has to answer for neither targets nor results.
+  [[nodiscard]] Row peer(const std::string& what, const std::string& against,
+                         const Series& base) const {
+    Row result = row(what, series_.at(what));
+    result.against = against;
+    result.ratio = ratio_of(series_.at(what), base);
+    return result;
+  }
+
   // What being synchronized adds to a call too short for ratios.
   [[nodiscard]] Row extra(const std::string& pass) const {
     Row result =
@@ -99,6 +109,14 @@ void add_synchronized(const RowMaker& maker, const Workload& workload, const Con
   rows.push_back(maker.extra("backward"));
 }
 
+void add_peers(const RowMaker& maker, const FloorSeries& floor, const std::vector<Candidate>& peers,
+               std::vector<Row>& rows) {
+  for (const Candidate& peer : peers)
+    rows.push_back(peer.name.ends_with(" forward")
+                       ? maker.peer(peer.name, "floor forward", floor.forward())
+                       : maker.peer(peer.name, "floor backward", floor.backward()));
+}
+
 }  // namespace
 
 std::vector<Row> layer_rows(const ls::Communicator& world, const Workload& workload, Field field,
@@ -119,6 +137,10 @@ std::vector<Row> layer_rows(const ls::Communicator& world, const Workload& workl
 
   std::vector<Candidate> candidates = floor_candidates(*buffers);
   for (Contestant& contestant : contestants) add_candidates(contestant, candidates);
+  std::vector<Candidate> peers;
+  if (field == Field::whole)
+    on_all_ranks(world, [&] { peers = onednn_candidates(workload, *buffers); });
+  candidates.insert(candidates.end(), peers.begin(), peers.end());
   const SeriesByName series = measure(world, candidates, options);
 
   const FloorSeries floor(series, workload);
@@ -131,6 +153,7 @@ std::vector<Row> layer_rows(const ls::Communicator& world, const Workload& workl
       maker.row("forward", "floor forward", floor.forward(), wrong.forward),
       maker.row("backward", "floor backward", floor.backward(), wrong.backward),
       maker.row("inference", "floor inference", floor.inference(), wrong.inference)};
+  add_peers(maker, floor, peers, rows);
   for (const Contestant& contestant : contestants)
     if (contestant.prefix == "sync ")
       add_synchronized(maker, workload, contestant, rows);

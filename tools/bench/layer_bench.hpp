@@ -12,7 +12,7 @@
 /// Which layers take part besides the plain one.
 enum class Field : std::uint8_t {
   plain,  ///< none
-  whole,  ///< with relu, with relu and a residual, and synchronized where there are ranks
+  whole,  ///< with relu, with relu and a residual, synchronized where there are ranks; oneDNN's
 };
 
 /// The floor, and layers against it and against each other. Throws UsageError when a rank has too

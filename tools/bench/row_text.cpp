@@ -32,7 +32,7 @@ std::string csv_of(const std::string& text) {
 }
 
 constexpr const char* table_format =
-    "{:<17} {:<6} {:<8} {:<19} {:>11} {:>6}  {:<15} {:>7} {:>7} {:>4} {:>6}\n";
+    "{:<17} {:<6} {:<8} {:<23} {:>11} {:>6}  {:<15} {:>7} {:>7} {:>4} {:>6}\n";
 
 }  // namespace
 

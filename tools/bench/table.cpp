@@ -6,6 +6,7 @@
 #include <map>
 
 #include "bench/floor.hpp"
+#include "bench/onednn_candidates.hpp"
 #include "bench/row_text.hpp"
 #include "hosts.hpp"
 #include "output.hpp"
@@ -52,6 +53,9 @@ Table::Table(const BenchOptions& options, const std::vector<std::string>& hosts,
   comment(
       "       floor's speed, plus what the floor loses by reading the residual (forward) and by");
   comment("       writing its gradient (backward); both measured here");
+  if (!options_.sweep && options_.dtype == "float32")
+    comment(has_onednn() ? "onednn: its own batch normalization, one thread; blocked: on nChw16c"
+                         : "onednn: no rows, built with LOCKSTEP_ONEDNN=OFF");
   comment("#wrong: elements of y, dx, dgamma, dbeta and moving statistics, on all ranks, that are");
   comment("       not what plain loops in double give");
   if (options_.csv)
