@@ -46,14 +46,22 @@ TEST_CASE("images are measured in every layout that is asked for, rows in one") 
   CHECK(label_of(workloads[0]) == "2x3x4x5");
 }
 
-TEST_CASE("a sweep has odd numbers of samples, few and many channels, and every size of planes") {
+TEST_CASE("a sweep has odd numbers of samples, every number of channels in every size of planes") {
   const auto workloads = workloads_of({.sweep = true});
-  for (const std::int64_t channels : {1, 3, 17, 1000})
-    CHECK(std::ranges::any_of(workloads,
-                              [=](const Workload& w) { return w.num_channels() == channels; }));
-  for (const std::int64_t extent : {1, 7, 13, 56, 224})
-    CHECK(
-        std::ranges::any_of(workloads, [=](const Workload& w) { return w.extents[2] == extent; }));
+  const auto has = [&](const auto& is_right) { return std::ranges::any_of(workloads, is_right); };
+  constexpr std::int64_t most_elements = 1 << 23;
+  for (const Layout layout : {Layout::nhwc, Layout::nchw})
+    for (const std::int64_t channels : {1, 3, 17, 1000})
+      for (const auto& [height, width] :
+           {std::pair{1, 1}, {7, 7}, {13, 15}, {56, 56}, {224, 224}}) {
+        const std::int64_t h = height, w = width;
+        CAPTURE(channels, h, w);
+        CHECK(has([=](const Workload& workload) {
+                const Shape& extents = workload.extents;
+                return workload.layout == layout && extents[1] == channels && extents[2] == h &&
+                       extents[3] == w;
+              }) == (channels * h * w <= most_elements));
+      }
   for (const Workload& workload : workloads) {
     CHECK(workload.extents[0] % 2 == 1);
     CHECK(workload.num_bytes() <= 64.0 * 1024.0 * 1024.0);

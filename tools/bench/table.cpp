@@ -3,11 +3,11 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <fstream>
-#include <map>
 
 #include "bench/floor.hpp"
 #include "bench/onednn_candidates.hpp"
 #include "bench/row_text.hpp"
+#include "bench/worst.hpp"
 #include "hosts.hpp"
 #include "output.hpp"
 
@@ -26,11 +26,6 @@ std::string place_of(const Row& row) {
   for (const std::string& part : {row.shape, row.layout, row.dtype})
     if (part != "-") place += part + " ";
   return place + row.what;
-}
-
-bool is_worse(const Row& row, const std::map<std::string, Row>& worst, const std::string& key) {
-  const auto found = worst.find(key);
-  return found == worst.end() || *row.ratio > *found->second.ratio;
 }
 
 }  // namespace
@@ -74,18 +69,14 @@ void Table::add(const std::vector<Row>& rows) {
 void Table::finish() const {
   int num_targets = 0, num_met = 0;
   std::int64_t num_wrong = 0;
-  std::map<std::string, Row> worst;  // by pass and layout
   for (const Row& row : rows_) {
     num_wrong += row.num_wrong.value_or(0);
     if (const auto met = is_met(row)) {
       ++num_targets;
       num_met += *met ? 1 : 0;
     }
-    const std::string key = row.what + " " + row.layout;
-    if (row.against.starts_with("floor") && is_worse(row, worst, key)) worst[key] = row;
   }
-  for (const auto& [key, row] : worst)
-    comment(fmt::format("worst {}: {:.2f} times the floor, at {}", key, *row.ratio, row.shape));
+  for (const std::string& line : worst_ratios(rows_)) comment("worst " + line);
   comment(fmt::format("targets: {} of {} met", num_met, num_targets));
   for (const Row& row : rows_)
     if (is_met(row) == false)
