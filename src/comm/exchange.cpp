@@ -13,8 +13,8 @@ namespace {
 
 // The status words. Sums of them say how many failed and whether all ranks are at the same meeting:
 // for fingerprints f of P ranks, P * sum f^2 = (sum f)^2 exactly when all are equal
-// (Cauchy-Schwarz). f has 20 bits and f^2 travels in two halves, so every sum is exact in double
-// for up to 2^33 ranks.
+// (Cauchy-Schwarz). f has 20 bits and f^2 travels in two halves, so every sum is exact, in double
+// too, for up to 2^33 ranks.
 enum Word : std::size_t { num_failed, fingerprint, square_high, square_low, num_words };
 
 constexpr std::uint64_t half = 1U << 20;
@@ -24,30 +24,45 @@ __extension__ using Wide = unsigned __int128;
 }  // namespace
 
 Exchange::Exchange(const Communicator& group, std::string layer, std::string phase,
-                   std::size_t length)
+                   std::size_t length, Payload payload)
     : group_(group.is_solo() ? Communicator() : group.dup()),
       meeting_{std::move(layer), std::move(phase), -1},
-      name_hash_(RandomKey(0).with(meeting_.layer).with(meeting_.phase).bits(0)),
-      message_(num_words + length) {}
-
-std::span<double> Exchange::payload() noexcept { return std::span(message_).subspan(num_words); }
-
-void Exchange::write_header(bool has_failed) noexcept {
-  const std::uint64_t f =
-      RandomKey(name_hash_).with(meeting_.step).with(round_).with(content_.fingerprint).bits(0) %
-      half;
-  message_[num_failed] = has_failed ? 1.0 : 0.0;
-  message_[fingerprint] = static_cast<double>(f);
-  message_[square_high] = static_cast<double>(f * f / half);
-  message_[square_low] = static_cast<double>(f * f % half);
+      name_hash_(RandomKey(0).with(meeting_.layer).with(meeting_.phase).bits(0)) {
+  if (payload == Payload::doubles)
+    doubles_.words.resize(num_words + length);
+  else
+    integers_.words.resize(num_words + length);
 }
 
-bool Exchange::is_good() const noexcept {
-  if (message_[num_failed] != 0.0) return false;
-  const Wide sum = static_cast<std::uint64_t>(message_[fingerprint]);
-  const Wide squares = Wide{static_cast<std::uint64_t>(message_[square_high])} * half +
-                       static_cast<std::uint64_t>(message_[square_low]);
-  return static_cast<Wide>(group_.size()) * squares == sum * sum;
+template <class T>
+std::span<T> Exchange::Message<T>::payload() noexcept {
+  return words.empty() ? std::span<T>() : std::span(words).subspan(num_words);
+}
+template std::span<double> Exchange::Message<double>::payload() noexcept;
+template std::span<std::int64_t> Exchange::Message<std::int64_t>::payload() noexcept;
+
+template <class T>
+void Exchange::Message<T>::merge(const Communicator& group, bool has_failed, std::uint64_t f) {
+  words[num_failed] = has_failed ? T{1} : T{0};
+  words[fingerprint] = static_cast<T>(f);
+  words[square_high] = static_cast<T>(f * f / half);
+  words[square_low] = static_cast<T>(f * f % half);
+  allreduce(group, words, Reduction::sum);
+}
+
+template <class T>
+bool Exchange::Message<T>::is_good(int num_ranks) const noexcept {
+  if (words[num_failed] != T{0}) return false;
+  const Wide sum = static_cast<std::uint64_t>(words[fingerprint]);
+  const Wide squares = Wide{static_cast<std::uint64_t>(words[square_high])} * half +
+                       static_cast<std::uint64_t>(words[square_low]);
+  return static_cast<Wide>(num_ranks) * squares == sum * sum;
+}
+
+// Where ranks must stand at the same place, and with what.
+std::uint64_t Exchange::place() const noexcept {
+  return RandomKey(name_hash_).with(meeting_.step).with(round_).with(content_.fingerprint).bits(0) %
+         half;
 }
 
 void Exchange::merge(std::int64_t step, const std::optional<Failure>& failure,
@@ -67,14 +82,21 @@ void Exchange::merge_again(const std::optional<Failure>& failure) {
 }
 
 void Exchange::merge_round(const std::optional<Failure>& failure) {
-  if (failure) std::ranges::fill(payload(), 0.0);
+  if (integers_.words.empty())
+    merge_message(doubles_, failure);
+  else
+    merge_message(integers_, failure);
+}
+
+template <class T>
+void Exchange::merge_message(Message<T>& message, const std::optional<Failure>& failure) {
+  if (failure) std::ranges::fill(message.payload(), T{0});
   if (group_.is_solo()) {
     if (failure) raise(failure);
     return;
   }
-  write_header(failure.has_value());
-  allreduce(group_, message_, Reduction::sum);
-  if (!is_good()) raise(failure);
+  message.merge(group_, failure.has_value(), place());
+  if (!message.is_good(group_.size())) raise(failure);
 }
 
 void Exchange::maximum(std::span<double> values) { allreduce(group_, values, Reduction::maximum); }

@@ -1,4 +1,4 @@
-// One scheduled message per step: sums of doubles with a status header in front.
+// One scheduled message per step: sums of numbers with a status header in front.
 
 #pragma once
 
@@ -20,6 +20,9 @@ struct Content {
   std::uint64_t fingerprint = 0;  ///< 0: nothing
 };
 
+/// What a message consists of. Sums of integers are the same in any order.
+enum class Payload : std::uint8_t { doubles, integers };
+
 /// The merge of one layer and phase: a communicator and a message length of its own for life.
 ///
 /// Every message begins with status words, so that a failure anywhere is known everywhere after
@@ -28,10 +31,13 @@ struct Content {
 class Exchange {
  public:
   /// `layer` and `phase` name it in errors. Collective.
-  Exchange(const Communicator& group, std::string layer, std::string phase, std::size_t length);
+  Exchange(const Communicator& group, std::string layer, std::string phase, std::size_t length,
+           Payload payload = Payload::doubles);
 
-  /// Where this rank puts its contribution, and finds the sums after merge().
-  [[nodiscard]] std::span<double> payload() noexcept;
+  /// Where this rank puts its contribution, and finds the sums after merge(); empty where the
+  /// payload is of the other kind.
+  [[nodiscard]] std::span<double> payload() noexcept { return doubles_.payload(); }
+  [[nodiscard]] std::span<std::int64_t> integers() noexcept { return integers_.payload(); }
 
   [[nodiscard]] const Communicator& group() const noexcept { return group_; }
 
@@ -56,17 +62,29 @@ class Exchange {
   [[nodiscard]] std::int64_t num_appointments() const noexcept { return num_appointments_; }
 
  private:
+  // Status words, then the payload.
+  template <class T>
+  struct Message {
+    std::vector<T> words;
+
+    [[nodiscard]] std::span<T> payload() noexcept;
+    void merge(const Communicator& group, bool has_failed, std::uint64_t fingerprint);
+    [[nodiscard]] bool is_good(int num_ranks) const noexcept;
+  };
+
   void merge_round(const std::optional<Failure>& failure);
-  void write_header(bool has_failed) noexcept;
-  [[nodiscard]] bool is_good() const noexcept;
+  template <class T>
+  void merge_message(Message<T>& message, const std::optional<Failure>& failure);
+  [[nodiscard]] std::uint64_t place() const noexcept;
 
   Communicator group_;
   Meeting meeting_;
   std::uint64_t name_hash_;
   std::int64_t num_appointments_ = 0;
-  std::int64_t round_ = 0;       // of the present appointment
-  Content content_;              // likewise
-  std::vector<double> message_;  // status words, then the payload
+  std::int64_t round_ = 0;   // of the present appointment
+  Content content_;          // likewise
+  Message<double> doubles_;  // one of the two is empty
+  Message<std::int64_t> integers_;
 };
 
 }  // namespace lockstep
