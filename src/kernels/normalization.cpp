@@ -2,91 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <optional>
 #include <type_traits>
 #include <vector>
 
 #include "kernels/reference_normalization.hpp"
-#include "kernels/vector_normalization.hpp"
-#include "lockstep/base/float16.hpp"
+#include "kernels/vector_choice.hpp"
 
 namespace lockstep {
 namespace {
-
-template <class T>
-const VectorKernels<T>* vector_kernels_for() noexcept {
-  const VectorKernelTable* const table = vector_kernels(kernel_target());
-  if (table == nullptr) return nullptr;
-  if constexpr (std::is_same_v<T, float>)
-    return &table->of_float;
-  else if constexpr (std::is_same_v<T, double>)
-    return &table->of_double;
-  else if constexpr (std::is_same_v<T, Float16>)
-    return &table->of_float16;
-  else
-    return &table->of_bfloat16;
-}
-
-// The layout as [outer, channels, inner], if it is one.
-std::optional<Columns> columns_of(const ColumnLayout& layout) noexcept {
-  Columns columns{1, 1, 1};
-  const auto axes = layout.used();
-  std::size_t i = 0;
-  if (axes.size() > 1 && axes[0].column_stride == 0) columns.outer = axes[i++].extent;
-  if (i < axes.size() && axes[i].column_stride == 1) columns.channels = axes[i++].extent;
-  if (i < axes.size() && axes[i].column_stride == 0) columns.inner = axes[i++].extent;
-  if (i != axes.size() || columns.channels != layout.num_columns) return std::nullopt;
-  return columns;
-}
-
-VectorActivation vector_activation(const AnyActivation& activation, double slope) noexcept {
-  VectorActivation result{false, false, slope};
-  const auto* const function = std::get_if<ActivationFunction>(&activation);
-  if (function == nullptr || *function > ActivationFunction::leaky_relu) {
-    result.other = &activation;
-  } else if (*function == ActivationFunction::linear) {
-    return {};
-  } else if (*function != ActivationFunction::leaky_relu) {
-    result.is_zero_below = true;
-    result.below = 0.0;
-    if (*function == ActivationFunction::relu6) result.above = 6.0;
-  }
-  return result;
-}
-
-template <class T>
-std::optional<VectorBatch<T>> vector_batch(const NormalizationBatch<T>& batch) noexcept {
-  if (batch.weights.values != nullptr || batch.adjustment.scale != nullptr) return std::nullopt;
-  const auto columns = columns_of(batch.layout);
-  if (!columns) return std::nullopt;
-  return VectorBatch<T>{*columns, batch.x, batch.residual,
-                        vector_activation(batch.activation, batch.negative_slope)};
-}
-
-// Elements are computed in float unless they are double, so coefficients must not leave its range;
-// 0 is no loss, and NaN stays in its channel.
-template <class T>
-bool fit(const double* coefficients, std::int64_t count) noexcept {
-  if (std::is_same_v<T, double> || coefficients == nullptr) return true;
-  using limits = std::numeric_limits<float>;
-  return std::all_of(coefficients, coefficients + count, [](double value) {
-    const double magnitude = std::abs(value);
-    return value == 0.0 || !(magnitude < limits::min() || magnitude > limits::max());
-  });
-}
-template <class T>
-bool do_not_overflow(const double* coefficients, std::int64_t count) noexcept {
-  if (std::is_same_v<T, double> || coefficients == nullptr) return true;
-  return std::all_of(coefficients, coefficients + count, [](double value) {
-    return !(std::abs(value) > std::numeric_limits<float>::max());
-  });
-}
-template <class T>
-bool fit(const AffineView& affine, std::int64_t count) noexcept {
-  return fit<T>(affine.scale, count) && do_not_overflow<T>(affine.center, count) &&
-         do_not_overflow<T>(affine.shift, count);
-}
 
 // What coefficients and centers are rounded to.
 template <class T>
@@ -138,10 +61,10 @@ void mend_quick_sums(const VectorKernels<T>& kernels, const VectorBatch<T>& batc
 }
 
 template <class T>
-void add_vector_sums(const VectorKernels<T>& kernels, const VectorBatch<T>& batch,
+void add_vector_sums(const VectorKernels<T>& kernels, const VectorBatch<T>& batch, bool is_ordered,
                      const double* center, double* sum, double* sum_squares) {
   const auto count = static_cast<double>(batch.columns.num_per_channel());
-  if (std::is_same_v<T, double> || count < min_quick_count)
+  if (is_ordered || std::is_same_v<T, double> || count < min_quick_count)
     return kernels.add_sums(batch, center, sum, sum_squares);
   thread_local std::vector<double> rounded_center;
   rounded_center.assign(center, center + batch.columns.channels);
@@ -171,7 +94,7 @@ bool factor(const InputGradientView& gradient, std::int64_t num_columns, Channel
 }
 
 template <class T>
-bool fit(const FactoredGradientView& gradient, std::int64_t count) noexcept {
+bool factored_fit(const FactoredGradientView& gradient, std::int64_t count) noexcept {
   return fit<T>(gradient.a, count) && fit<T>(gradient.p, count) &&
          do_not_overflow<T>(gradient.q, count);
 }
@@ -187,7 +110,7 @@ void add_sums(const NormalizationBatch<T>& batch, const double* center, double* 
     return reference::add_sums(batch, center, count, sum, sum_squares);
   for (std::int64_t c = 0; c < vector->columns.channels; ++c)
     count[c] += static_cast<double>(vector->columns.num_per_channel());
-  add_vector_sums(*kernels, *vector, center, sum, sum_squares);
+  add_vector_sums(*kernels, *vector, batch.is_ordered, center, sum, sum_squares);
 }
 
 template <class T>
@@ -215,7 +138,8 @@ void add_gradient_sums(const NormalizationBatch<T>& batch, const AffineView& out
       !fit<T>(normalization, num_columns))
     return reference::add_gradient_sums(batch, output, normalization, dy, sums);
   scratch.clear(num_columns);
-  const bool is_quick = static_cast<double>(vector->columns.num_per_channel()) >= min_quick_count;
+  const bool is_quick = !batch.is_ordered &&
+                        static_cast<double>(vector->columns.num_per_channel()) >= min_quick_count;
   (is_quick ? kernels->add_quick_gradient_sums : kernels->add_gradient_sums)(
       *vector, output, normalization, dy, scratch.first.data(), scratch.second.data());
   for (std::size_t c = 0; c < scratch.first.size(); ++c) {
@@ -242,7 +166,7 @@ void apply_input_gradient(const NormalizationBatch<T>& batch, const AffineView& 
     factored.p = scratch.first.data();
     factored.q = scratch.second.data();
   }
-  if (!is_fast || !fit<T>(factored, num_columns))
+  if (!is_fast || !factored_fit<T>(factored, num_columns))
     return reference::apply_input_gradient(batch, output, gradient, dy, dx, residual_gradient);
   kernels->apply_input_gradient(*vector, output, factored, dy, dx, residual_gradient);
 }

@@ -40,6 +40,11 @@ struct NormalizationBatch {
   ElementAdjustment adjustment = {};
   const AnyActivation& activation;
   double negative_slope = 0.0;
+  /// Sums are in double and in an order that depends on nothing but the shape.
+  bool is_ordered = false;
+  /// The reference loops do it all, where which of the vector kernels fits would depend on how a
+  /// batch is cut.
+  bool is_irregular = false;
 };
 
 // An element of weight 0 that is not finite takes no part: its y is NaN, its gradients are 0, and

@@ -37,17 +37,17 @@ void spread(const Columns& columns, const Strip& strip, Value&& value, AlignedRo
 }
 
 // sums[channel of j] += values[j].
-inline void fold(const Columns& columns, const Strip& strip, const AlignedRow<double>& row,
-                 double* sums) {
+template <class Sum>
+void fold(const Columns& columns, const Strip& strip, const AlignedRow<Sum>& row, Sum* sums) {
   const std::int64_t period = std::min(strip.width, columns.channels * columns.inner);
-  double* const first = sums + strip.first_channel;
+  Sum* const first = sums + strip.first_channel;
   for (std::int64_t start = 0; start < strip.width; start += period) {
-    const double* values = row.values + start;
+    const Sum* values = row.values + start;
     if (columns.inner == 1)
       for (std::int64_t j = 0; j < period; ++j) first[j] += values[j];
     else
       for (std::int64_t c = 0; c < period / columns.inner; ++c, values += columns.inner)
-        first[c] += std::accumulate(values, values + columns.inner, 0.0);
+        first[c] += std::accumulate(values, values + columns.inner, Sum{0});
   }
 }
 
@@ -59,9 +59,10 @@ struct RoundedAffine {
 
   Wide center(std::int64_t c) const { return static_cast<Wide>(exact.center[c]); }
   Wide scale(std::int64_t c) const { return static_cast<Wide>(exact.scale[c]); }
-  Wide shift(std::int64_t c) const {
+  Wide shift(std::int64_t c) const { return static_cast<Wide>(exact_shift(c)); }
+  double exact_shift(std::int64_t c) const {
     const double moved = static_cast<double>(center(c)) - exact.center[c];
-    return static_cast<Wide>(exact.shift[c] + moved * exact.scale[c]);
+    return exact.shift[c] + moved * exact.scale[c];
   }
 };
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels/columns.hpp"
+#include "kernels/fixed_point.hpp"
 #include "kernels/normalization.hpp"
 #include "lockstep/base/float16.hpp"
 #include "lockstep/kernels/kernel_target.hpp"
@@ -47,20 +48,21 @@ struct FactoredGradientView {
 
 /// float and 16-bit elements are computed in float, double ones in double, without fused
 /// multiplication and addition: elements come out with the same bits on all targets. Coefficients
-/// are rounded to that type. Sums are added up in an order of each target's own.
+/// are rounded to that type.
 template <class T>
 struct VectorKernels {
-  /// Adds x - center and its square, computed in double.
+  /// Adds x - center and its square, computed in double and added up in one order on all targets.
   void (*add_sums)(const VectorBatch<T>& batch, const double* center, double* sum,
                    double* sum_squares);
   /// The same in the type of elements, but for adding up short sums, with errors of some 1e-7 of
-  /// the sum of squares. Of no use where squares leave the range of float.
+  /// the sum of squares, in an order of each target's own. Of no use where squares leave the range
+  /// of float.
   void (*add_quick_sums)(const VectorBatch<T>& batch, const double* center, double* sum,
                          double* sum_squares);
   /// Writes y, which may be x or the residual.
   void (*apply)(const VectorBatch<T>& batch, const AffineView& output, T* y);
-  /// Adds G and G (x - center) scale for the center and scale of `normalization`, added up in
-  /// double, or as the quick sums are.
+  /// Adds G and G (x - center) scale for the center and scale of `normalization`, as the sums or
+  /// the quick sums are added.
   using AddGradientSums = void(const VectorBatch<T>& batch, const AffineView& output,
                                const AffineView& normalization, const T* dy, double* sum,
                                double* sum_products);
@@ -70,9 +72,18 @@ struct VectorKernels {
   void (*apply_input_gradient)(const VectorBatch<T>& batch, const AffineView& output,
                                const FactoredGradientView& gradient, const T* dy, T* dx,
                                T* residual_gradient);
+  /// The terms of the sums and gradient sums of a batch [outer, channels], at most
+  /// max_terms_in_words of them per channel, onto grids of the kinds {any, positive} and {measured,
+  /// measured}. Coarse steps are fine enough for terms of floats.
+  OutsideBits (*add_moment_terms)(const VectorBatch<T>& batch, const double* center,
+                                  const FixedPointRow& sum, const FixedPointRow& sum_squares);
+  OutsideBits (*add_gradient_terms)(const VectorBatch<T>& batch, const AffineView& output,
+                                    const AffineView& normalization, const T* dy,
+                                    const FixedPointRow& sum, const FixedPointRow& sum_products);
 };
 
 struct VectorKernelTable {
+  OutsideBits (*add_terms)(const FixedPointRow& row, const double* terms, std::int64_t count);
   VectorKernels<float> of_float;
   VectorKernels<double> of_double;
   VectorKernels<Float16> of_float16;

@@ -138,65 +138,86 @@ void add_strip(const Terms& terms, const Columns& columns, const Strip& strip, d
   fold(columns, strip, total.second, second);
 }
 
-// The sum of all lanes, in double.
-HWY_INLINE double total_of(hn::Vec<hn::ScalableTag<double>> sums) {
-  return hn::GetLane(hn::SumOfLanes(hn::ScalableTag<double>(), sums));
-}
-HWY_INLINE double total_of(hn::Vec<hn::ScalableTag<float>> sums) {
-  const hn::ScalableTag<double> tag;
-#if HWY_TARGET == HWY_SCALAR
-  return total_of(hn::PromoteTo(tag, sums));
-#else
-  const hn::Half<hn::ScalableTag<float>> half;
-  return total_of(hn::Add(hn::PromoteTo(tag, hn::LowerHalf(half, sums)),
-                          hn::PromoteTo(tag, hn::UpperHalf(half, sums))));
-#endif
-}
+// Sums in double are added up in one order on all targets: that of vectors of so many lanes.
+inline constexpr std::int64_t ordered_lanes = 16;
+template <class Terms>
+inline constexpr bool is_ordered = std::is_same_v<typename Terms::Sum, double>;
+// Sums that do not wait for each other.
+template <class Terms>
+inline constexpr std::int64_t num_chains = is_ordered<Terms> ? ordered_lanes / sum_lanes<Terms> : 4;
 
-inline constexpr std::int64_t num_chains = 4;  // additions that do not wait for each other
+// The sum of all lanes, in double.
+template <class Terms>
+HWY_INLINE double total_of(const SumVector<Terms>* chains) {
+  constexpr auto num_lanes = static_cast<std::size_t>(num_chains<Terms> * sum_lanes<Terms>);
+  HWY_ALIGN typename Terms::Sum stored[num_lanes];
+  LOCKSTEP_UNROLL
+  for (std::int64_t v = 0; v < num_chains<Terms>; ++v)
+    hn::Store(chains[v], SumTag<Terms>(), stored + v * sum_lanes<Terms>);
+  double lanes[num_lanes];
+  std::copy_n(stored, num_lanes, lanes);
+  for (std::size_t half = num_lanes / 2; half > 0; half /= 2)
+    for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
 
 // Adds `count` consecutive elements of one channel, at most max_float_additions per lane.
 template <class Terms>
 HWY_INLINE void add_piece(const Terms& terms, const typename Terms::Constant& coefficients,
                           std::int64_t offset, std::int64_t count, double& first, double& second) {
   constexpr std::int64_t step = sum_lanes<Terms>;
+  constexpr std::int64_t chains = num_chains<Terms>;
   constexpr std::int64_t ahead = prefetch_bytes / sizeof(typename Terms::Element);
   const SumTag<Terms> tag;
-  SumVector<Terms> firsts[num_chains], seconds[num_chains], a, b;
+  SumVector<Terms> firsts[static_cast<std::size_t>(chains)];
+  SumVector<Terms> seconds[static_cast<std::size_t>(chains)];
+  SumVector<Terms> a, b;
   LOCKSTEP_UNROLL
-  for (std::int64_t v = 0; v < num_chains; ++v) firsts[v] = seconds[v] = hn::Zero(tag);
+  for (std::int64_t v = 0; v < chains; ++v) firsts[v] = seconds[v] = hn::Zero(tag);
   std::int64_t i = 0;
-  for (; i + num_chains * step <= count; i += num_chains * step) {
-    terms.prefetch(offset + i + ahead, num_chains * step);
+  for (; i + chains * step <= count; i += chains * step) {
+    terms.prefetch(offset + i + ahead, chains * step);
     LOCKSTEP_UNROLL
-    for (std::int64_t v = 0; v < num_chains; ++v) {
+    for (std::int64_t v = 0; v < chains; ++v) {
       terms.at(AllLanes(), offset + i + v * step, coefficients.at(0), a, b);
       firsts[v] = hn::Add(firsts[v], a);
       seconds[v] = hn::Add(seconds[v], b);
     }
   }
-  for (; i < count; i += step) {
+  LOCKSTEP_UNROLL
+  for (std::int64_t v = 0; v < chains; ++v, i += step) {
+    if (i >= count) continue;
     const FirstLanes lanes{static_cast<std::size_t>(std::min(step, count - i))};
     terms.at(lanes, offset + i, coefficients.at(0), a, b);
-    firsts[0] = hn::Add(firsts[0], a);
-    seconds[0] = hn::Add(seconds[0], b);
+    firsts[v] = hn::Add(firsts[v], a);
+    seconds[v] = hn::Add(seconds[v], b);
   }
-  first += total_of(hn::Add(hn::Add(firsts[0], firsts[1]), hn::Add(firsts[2], firsts[3])));
-  second += total_of(hn::Add(hn::Add(seconds[0], seconds[1]), hn::Add(seconds[2], seconds[3])));
+  first += total_of<Terms>(firsts);
+  second += total_of<Terms>(seconds);
 }
 
 template <class Terms>
 void add_run(const Terms& terms, const typename Terms::Constant& coefficients, std::int64_t offset,
              std::int64_t count, double& first, double& second) {
-  constexpr std::int64_t piece = (max_float_additions - num_chains) * num_chains * sum_lanes<Terms>;
+  constexpr std::int64_t piece = (max_float_additions - 1) * num_chains<Terms> * sum_lanes<Terms>;
   for (std::int64_t i = 0; i < count; i += piece)
     add_piece(terms, coefficients, offset + i, std::min(piece, count - i), first, second);
 }
 
+// Strips are for short runs, of which a row has many.
+template <class Terms>
+bool is_made_of_strips(const Columns& columns) {
+  if (is_ordered<Terms> && columns.outer == 1) return columns.inner < ordered_lanes;
+  return columns.inner <= max_inner_of_strips;
+}
+
 template <class Terms>
 void add_terms(const Terms& terms, const Columns& columns, double* first, double* second) {
-  if (columns.inner <= max_inner_of_strips) {
-    for_each_strip(columns, sum_lanes<Terms>, vectors_per_block<Terms> * sum_lanes<Terms>,
+  if (is_made_of_strips<Terms>(columns)) {
+    constexpr std::int64_t lanes = is_ordered<Terms> ? ordered_lanes : sum_lanes<Terms>;
+    constexpr std::int64_t min_width =
+        is_ordered<Terms> ? 4 * ordered_lanes : vectors_per_block<Terms> * sum_lanes<Terms>;
+    for_each_strip(columns, lanes, min_width,
                    [&](const Strip& strip) { add_strip(terms, columns, strip, first, second); });
     return;
   }
