@@ -50,6 +50,11 @@ Broadcast broadcast_of(const char* what, const Shape& shape, const Shape& input,
   return result;
 }
 
+// A batch of one, which the tensor has an axis for: other ranks may have one with more samples.
+bool has_one_sample(const Tensor& tensor, const Shape& input, std::span<const int> axes) {
+  return !is_channel(axes, 0) && input[0] == 1 && tensor.shape().rank() == input.rank();
+}
+
 // Calls visit(index into the tensor, channel) for every element of the input, in order.
 template <class Visit>
 void for_each_broadcast(const Broadcast& broadcast, const Shape& input, std::span<const int> axes,
@@ -108,14 +113,16 @@ void AdjustmentValues::reset(std::size_t num_channels) {
 }
 
 void AdjustmentValues::set(const Adjustment& adjustment, const Shape& input_shape,
-                           std::span<const int> axes) {
+                           std::span<const int> axes, bool differs_by_rank) {
   const Shape channel_shape = channel_shape_of(input_shape, axes);
   reset(static_cast<std::size_t>(channel_shape.num_elements()));
   const std::vector<double> scale = values_of("scale", adjustment.scale);
   const std::vector<double> bias = values_of("bias", adjustment.bias);
   const auto of_scale = broadcast_of("scale", adjustment.scale.shape(), input_shape, axes);
   const auto of_bias = broadcast_of("bias", adjustment.bias.shape(), input_shape, axes);
-  is_per_sample = of_scale.is_per_sample || of_bias.is_per_sample;
+  is_per_sample = of_scale.is_per_sample || of_bias.is_per_sample ||
+                  (differs_by_rank && (has_one_sample(adjustment.scale, input_shape, axes) ||
+                                       has_one_sample(adjustment.bias, input_shape, axes)));
   fingerprint = fingerprint_of(scale, bias);
 
   const auto spread = [&](const Broadcast& broadcast, const std::vector<double>& values,
@@ -131,7 +138,7 @@ void AdjustmentValues::set(const Adjustment& adjustment, const Shape& input_shap
       });
     }
   };
-  const bool is_per_channel = of_scale.is_per_channel && of_bias.is_per_channel;
+  const bool is_per_channel = of_scale.is_per_channel && of_bias.is_per_channel && !is_per_sample;
   spread(of_scale, scale, channel_scale, element_scale, is_per_channel);
   spread(of_bias, bias, channel_bias, element_bias, is_per_channel);
 }

@@ -23,9 +23,11 @@ struct AdjustmentValues {
   void reset(std::size_t num_channels);
 
   /// Takes what the function returned for an input of `input_shape`. A tensor is broadcast as NumPy
-  /// does it, but one axis with an element per channel always means channels. Throws ArgumentError
+  /// does it, but one axis with an element per channel always means channels. Where adjustments
+  /// differ by rank, what has one sample for a batch of one is per sample. Throws ArgumentError
   /// for tensors that are not floating or cannot be broadcast to the input.
-  void set(const Adjustment& adjustment, const Shape& input_shape, std::span<const int> axes);
+  void set(const Adjustment& adjustment, const Shape& input_shape, std::span<const int> axes,
+           bool differs_by_rank);
 };
 
 }  // namespace lockstep

@@ -14,22 +14,6 @@
 #include "stats/column_layout.hpp"
 
 namespace lockstep {
-namespace {
-
-// Sums per column added to those per channel: columns repeat the channels group by group.
-void add_over_groups(const GradientSumsView& columns, const GradientSumsView& channels) {
-  const auto add = [](std::span<const double> from, std::span<double> to) {
-    for (std::size_t i = 0; i < from.size(); ++i) to[i % to.size()] += from[i];
-  };
-  add(columns.output, channels.output);
-  add(columns.normalized, channels.normalized);
-  if (columns.bias.empty()) return;
-  add(columns.adjusted, channels.adjusted);
-  add(columns.bias, channels.bias);
-}
-
-}  // namespace
-
 BatchNormalizationTape::BatchNormalizationTape() : record_(std::make_unique<Record>()) {}
 BatchNormalizationTape::~BatchNormalizationTape() = default;
 BatchNormalizationTape::BatchNormalizationTape(BatchNormalizationTape&&) noexcept = default;
@@ -96,26 +80,20 @@ void BatchNormalization::forward(const TensorView& input, const MutableTensorVie
 BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorView& input,
                                                                    const MutableTensorView& output,
                                                                    const Call& call) {
-  Exchange& exchange = parts_->exchange(Pass::forward, merges(mode_of(call)));
-  const SumsView sums = sums_in(exchange.payload());
+  const bool is_merged = merges(mode_of(call));
+  Exchange& exchange = parts_->exchange(Pass::forward, is_merged);
+  BatchSums& sums = *parts_->batch_sums;
   Record* record = nullptr;
   auto failure = attempt([&] {
     record = &prepare(input, output, call);
     parts_->center(*record);
-    std::ranges::fill(exchange.payload(), 0.0);
-    if (!record->has_ghosts) return record->add_sums(sums);
-    record->measure_ghosts(parts_->ghosts);
-    record->add_ghosts(sums);
+    sums.begin(*record);
+    sums.add(*record, exchange);
   });
   if (!failure && record->has_ghosts) failure = record->unusable_ghost();
   exchange.merge(call.step, failure, failure ? Content() : record->content());
-  if (record->has_ghosts) {
-    record->take_batch_from_ghosts(sums);
-  } else {
-    compute_moments(sums, record->moments);
-    if (is_far_anywhere(record->moments)) recenter(*record, exchange);
-    record->take_batch_from_moments();
-  }
+  if (sums.take(*record, exchange)) recenter(*record, sums, exchange);
+  if (!record->has_ghosts) record->take_batch_from_moments();
   record->take_lesson();
   if (const auto unusable = record->unusable_batch(parts_->shift->dtype()))
     exchange.raise(unusable);
@@ -131,23 +109,22 @@ void BatchNormalization::measure(Record& record, PopulationRecorder& population)
     population.add(*this, *parts_->moving->variables().mean, record);
 }
 
-// The range round: where the merged sums say that the center was far from the mean, the midpoint of
-// the values replaces it, since var >= range^2 / (2 W) about it. NaN and infinity show up here too.
-// Every rank decides from merged numbers, so all decide alike.
-void BatchNormalization::recenter(Record& record, Exchange& exchange) {
+// The range round: where the merged sums show that the center was far from the mean, or that sums
+// as integers went wrong, the range of the values gives another center and other grids, since
+// var >= range^2 / (2 W) about its middle. NaN and infinity show up here too. Every rank decides
+// from merged numbers, so all decide alike.
+void BatchNormalization::recenter(Record& record, BatchSums& sums, Exchange& exchange) {
   Parts& parts = *parts_;
-  record.take_range(parts.local_range);
+  sums.take_range(record, parts.local_range);
   parts.range = parts.local_range;
   exchange.maximum(parts.range);
-  if (options_.nonfinite == Nonfinite::error && non_finite_input(parts.range))
-    exchange.raise(non_finite_input(parts.local_range));
-  lockstep::recenter(record.moments, parts.range, parts.shift->dtype(),
-                     record.normalization.center);
-  std::ranges::fill(exchange.payload(), 0.0);
-  record.add_sums(sums_in(exchange.payload()));
+  if (options_.nonfinite == Nonfinite::error && non_finite_input(parts.range, parts.num_channels))
+    exchange.raise(non_finite_input(parts.local_range, parts.num_channels));
+  sums.recenter(record, parts.range);
+  sums.add(record, exchange);
   exchange.merge_again();
-  compute_moments(sums_in(exchange.payload()), record.moments);
-  spoil_non_finite(record.moments);
+  static_cast<void>(sums.take(record, exchange));
+  sums.finish(record);
 }
 
 BatchNormalization::Record& BatchNormalization::normalize_by_moving(const TensorView& input,
@@ -176,27 +153,23 @@ void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
   Exchange& exchange = parts.exchange(Pass::backward, is_merged);
   const bool is_global = is_merged && parts.group_is_all && !exchange.group().is_solo();
   const GradientScope scope = is_global ? GradientScope::global : GradientScope::local;
-  const bool is_adjusted = options_.adjustment != nullptr;
-  const GradientSumsView merged = gradient_sums_in(exchange.payload(), is_adjusted);
-  GradientSumsView columns{};
+  BatchGradientSums& sums = parts.gradient_sums_of(is_merged);
   const auto failure = attempt([&] {
     check_backward(record, output_gradient, input_gradient, residual_gradient);
     for (const Variable* parameter : {parts.gamma, parts.beta})
       if (parameter != nullptr) require_same_scope(*parameter, gradients, scope);
-    parts.prepare_backward(*record);
-    columns = gradient_sums_in(parts.column_sums, is_adjusted);
-    record->add_gradient_sums(output_gradient, columns);
-    std::ranges::fill(exchange.payload(), 0.0);
-    add_over_groups(columns, merged);
-    std::ranges::copy(exchange.payload(), parts.local_sums.begin());
+    parts.input_gradient.resize(record->moments.count.size());
+    sums.add(*record, output_gradient, exchange);
   });
   exchange.merge(record == nullptr ? -1 : record->step, failure);
+  sums.take(*record, output_gradient, exchange);
 
   // Ghost batches are this rank's alone, so their own sums belong to their moments.
-  parts.differentiate(*record, record->has_ghosts ? columns : merged);
+  parts.differentiate(*record, record->has_ghosts ? sums.of_ghosts() : sums.merged());
   record->write_gradients(output_gradient, parts.input_gradient, input_gradient, residual_gradient);
-  parts.deliver(*record, is_global ? merged : gradient_sums_in(parts.local_sums, is_adjusted),
-                gradients, scope);
+  parts.deliver(*record, is_global ? sums.merged() : sums.local(), gradients, scope);
+  record->has_pending_gradient_grid = is_merged;
+  if (record->is_committed) commit(tape);
 }
 
 void BatchNormalization::check_backward(Record* record, const TensorView& output_gradient,
@@ -215,7 +188,9 @@ void BatchNormalization::check_backward(Record* record, const TensorView& output
 void BatchNormalization::commit(Tape& tape) noexcept {
   Record* record = recorded(tape);
   if (record == nullptr) return;
-  if (std::exchange(record->has_pending_shift, false)) parts_->move_shift(*record);
+  record->is_committed = true;
+  if (std::exchange(record->has_pending_shift, false)) parts_->learn(*record);
+  if (std::exchange(record->has_pending_gradient_grid, false)) parts_->learn_gradients(*record);
   if (!std::exchange(record->has_pending_update, false)) return;
   if (options_.updates == Updates::immediate)
     parts_->moving->apply(record->update.front());
@@ -274,6 +249,8 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   const Mode mode = mode_of(call);
   Record& record = parts_->record_of(call, mode);
   record.has_call = record.has_pending_shift = record.has_pending_update = false;
+  record.has_pending_gradient_grid = record.is_committed = false;
+  record.num_merged_samples = 0;
   check_call(input, output);
   if (call.tape != nullptr && input.num_elements() > 0 &&
       (input.data() == output.data() || call.residual.data() == output.data()))
@@ -291,12 +268,15 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
                   (is_trainable() || options_.frozen_mode == FrozenMode::batch_statistics_updating);
   record.is_measured = record.is_training && call.population != nullptr;
   record.has_ghosts = record.is_training && options_.virtual_batch_size.has_value();
+  record.is_irregular =
+      parts_->is_irregular || (record.has_ghosts && options_.statistics == Statistics::exact);
   if (record.is_training) validate_call(options_, call, input.shape()[0]);
   record.weights.set(call, input.shape());
   record.may_be_fused = parts_->is_fused;
   record.is_fused = record.may_be_fused && !record.weights.is_given;
   record.residual = call.residual;
   if (!call.residual.is_null()) check_residual(call.residual, input);
+  record.samples_are_channels = parts_->axes.front() == 0;
   const SampleGroups groups{record.has_ghosts ? *options_.virtual_batch_size : 0,
                             options_.ghost_grouping == GhostGrouping::contiguous};
   record.layout = layout_of(input.shape(), parts_->axes, groups);
@@ -317,7 +297,8 @@ void BatchNormalization::check_residual(const TensorView& residual, const Tensor
 
 void BatchNormalization::adjust(Record& record) const {
   const Shape& shape = record.input.shape();
-  record.adjustment.set(options_.adjustment(shape), shape, parts_->axes);
+  record.adjustment.set(options_.adjustment(shape), shape, parts_->axes,
+                        options_.adjustment_differs_by_rank);
   if (record.adjustment.is_per_sample && !options_.adjustment_differs_by_rank &&
       !parts_->forward->group().is_solo())
     throw ArgumentError(

@@ -40,7 +40,9 @@ class Problems {
   std::vector<std::string> problems_;
 };
 
-bool is_own(std::string_view name) { return name == "shift" || name == "num_elements"; }
+bool is_own(std::string_view name) {
+  return name == "shift" || name == "num_elements" || name.ends_with("grid");
+}
 
 bool must_not_be_negative(std::string_view name) {
   static constexpr std::array<std::string_view, 5> names{

@@ -43,8 +43,8 @@ Communicator BatchNormalization::group_among(const Communicator& replicas, bool 
 }
 
 void BatchNormalization::connect(const Communicator& group, const Communicator& replicas) {
-  Exchange forward = parts_->make_exchange(Pass::forward, name(), group, options_);
-  Exchange backward = parts_->make_exchange(Pass::backward, name(), group, options_);
+  Exchange forward = parts_->make_exchange(Pass::forward, name(), group);
+  Exchange backward = parts_->make_exchange(Pass::backward, name(), group);
   parts_->forward = std::move(forward);
   parts_->backward = std::move(backward);
   parts_->group_is_all = group.size() == replicas.size();

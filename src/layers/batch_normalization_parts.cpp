@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <functional>
+#include <utility>
 
 #include "base/convert.hpp"
 #include "layers/deliver.hpp"
@@ -21,20 +22,29 @@ std::uint64_t BatchNormalization::Parts::next_number() noexcept {
   return ++last;
 }
 
-void BatchNormalization::Parts::resize() {
+void BatchNormalization::Parts::prepare(const BatchNormalizationOptions& options) {
+  const bool is_adjusted = options.adjustment != nullptr;
+  own_gradient_sums = FastGradientSums(num_channels, is_adjusted);
+  if (grid == nullptr) {
+    batch_sums = std::make_unique<FastSums>(num_channels, shift->dtype());
+    gradient_sums = std::make_unique<FastGradientSums>(num_channels, is_adjusted);
+  } else {
+    batch_sums = std::make_unique<IntegerSums>(num_channels, shift->dtype(), *grid);
+    gradient_sums = std::make_unique<IntegerGradientSums>(num_channels, is_adjusted);
+  }
   values.resize(num_channels);
   more_values.resize(num_channels);
-  local_range.resize(2 * num_channels);
-  range.resize(2 * num_channels);
+  input_gradient.resize(num_channels);
+  local_range.resize(batch_sums->range_length());
+  range.resize(batch_sums->range_length());
 }
 
 Exchange BatchNormalization::Parts::make_exchange(Pass pass, const std::string& layer,
-                                                  const Communicator& group,
-                                                  const BatchNormalizationOptions& options) const {
+                                                  const Communicator& group) const {
   const std::string who = fmt::format("layer '{}'", layer);
-  if (pass == Pass::forward) return {group, who, "forward", sums_length(num_channels)};
-  return {group, who, "backward",
-          gradient_sums_length(num_channels, options.adjustment != nullptr)};
+  if (pass == Pass::forward)
+    return {group, who, "forward", batch_sums->length(), batch_sums->payload()};
+  return {group, who, "backward", gradient_sums->length(), gradient_sums->payload()};
 }
 
 Exchange& BatchNormalization::Parts::exchange(Pass pass, bool is_merged) noexcept {
@@ -52,10 +62,16 @@ Record& BatchNormalization::Parts::record_of(const Call& call, Mode mode) {
   return *own->record_;
 }
 
-void BatchNormalization::Parts::center(Record& record) const noexcept {
+void BatchNormalization::Parts::center(Record& record) const {
   const auto center = std::span(record.normalization.center);
+  read_as_double(shift->value(), record.shift);
+  if (gradient_grid != nullptr) {
+    const auto exponents = std::as_const(*gradient_grid).value().values<std::int64_t>();
+    record.gradient_grid.assign(exponents.begin(), exponents.end());
+    record.next_gradient_grid.resize(exponents.size());
+  }
   if (center.empty()) return;
-  read_as_double(shift->value(), center.first(num_channels));
+  std::ranges::copy(record.shift, center.begin());
   for (std::size_t column = num_channels; column < center.size(); ++column)
     center[column] = center[column - num_channels];
 }
@@ -74,16 +90,7 @@ void BatchNormalization::Parts::renormalize(Record& record) noexcept {
                         record.d);
 }
 
-void BatchNormalization::Parts::prepare_backward(const Record& record) {
-  const bool is_adjusted = record.options->adjustment != nullptr;
-  const std::size_t num_columns = record.moments.count.size();
-  column_sums.assign(gradient_sums_length(num_columns, is_adjusted), 0.0);
-  local_sums.resize(gradient_sums_length(num_channels, is_adjusted));
-  input_gradient.resize(num_columns);
-}
-
-void BatchNormalization::Parts::differentiate(const Record& record,
-                                              const GradientSumsView& sums) noexcept {
+void BatchNormalization::Parts::differentiate(const Record& record, const GradientSumsView& sums) {
   std::ranges::transform(record.gamma, record.r, values.begin(), std::multiplies());
   if (record.uses_batch_statistics)
     lockstep::differentiate(sums, record.moments.count, record.normalization, values,
@@ -104,11 +111,18 @@ void BatchNormalization::Parts::deliver(const Record& record, const GradientSums
   if (beta != nullptr) lockstep::deliver(sums.output, gradients, *beta, scope);
 }
 
-void BatchNormalization::Parts::move_shift(const Record& record) noexcept {
+void BatchNormalization::Parts::learn(const Record& record) noexcept {
   read_as_double(shift->value(), values);
   for (std::size_t c = 0; c < num_channels; ++c)
     if (record.count[c] > 0.0 && std::isfinite(record.mean[c])) values[c] = record.mean[c];
   write_from_double(values, shift->value());
+  if (grid != nullptr) std::ranges::copy(record.grid, grid->value().values<std::int64_t>().begin());
+}
+
+void BatchNormalization::Parts::learn_gradients(const Record& record) noexcept {
+  if (gradient_grid == nullptr) return;
+  std::ranges::copy(record.next_gradient_grid,
+                    gradient_grid->value().values<std::int64_t>().begin());
 }
 
 }  // namespace lockstep

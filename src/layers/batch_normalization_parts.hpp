@@ -3,11 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "comm/exchange.hpp"
+#include "layers/batch_gradient_sums.hpp"
 #include "layers/batch_normalization_record.hpp"
+#include "layers/batch_sums.hpp"
 
 namespace lockstep {
 
@@ -17,10 +20,12 @@ struct BatchNormalization::Parts {
   bool backward_merges = true;           ///< as the last training call of forward did
   std::vector<int> axes;                 ///< of the channels, from the front, ascending
   std::size_t num_channels = 0;
-  FinalActivation activation;  ///< that of the options, or of a block around the layer
-  Variable* gamma = nullptr;   ///< null without scale
-  Variable* beta = nullptr;    ///< null without center
-  Variable* shift = nullptr;   ///< K: about it the next sums are taken
+  FinalActivation activation;         ///< that of the options, or of a block around the layer
+  Variable* gamma = nullptr;          ///< null without scale
+  Variable* beta = nullptr;           ///< null without center
+  Variable* shift = nullptr;          ///< K: about it the next sums are taken
+  Variable* grid = nullptr;           ///< of those sums as integers; null where they are none
+  Variable* gradient_grid = nullptr;  ///< likewise
   std::shared_ptr<MovingStatistics> moving;  ///< null where none are tracked
 
   bool is_fused = false;             ///< without weights
@@ -29,37 +34,42 @@ struct BatchNormalization::Parts {
   std::optional<Exchange> backward;  ///< likewise
   std::optional<Exchange> own_forward, own_backward;  ///< of calls that are this rank's alone
 
+  std::unique_ptr<BatchSums> batch_sums;
+  std::unique_ptr<BatchGradientSums> gradient_sums;
+  FastGradientSums own_gradient_sums{0, false};  ///< of calls that are this rank's alone
+  bool is_irregular = false;                     ///< the channel axes do not lie side by side
+
   // Scratch, made once, so that a pass allocates nothing.
   std::vector<double> values, more_values;  ///< [channels]
-  std::vector<double> local_range, range;   ///< [2 * channels]
-  std::vector<double> ghosts;               ///< of measure_ghosts()
-  std::vector<double> column_sums;          ///< gradient sums of this rank, per column
-  std::vector<double> local_sums;           ///< the same per channel
+  std::vector<double> local_range, range;   ///< of a range round
   InputGradientAffine input_gradient;
   BatchNormalizationTape tape;  ///< of calls that bring none
 
   [[nodiscard]] static std::uint64_t next_number() noexcept;
-  void resize();
+  /// Makes the sums, once there are variables, and scratch memory.
+  void prepare(const BatchNormalizationOptions& options);
   /// For the calls of `layer` among the ranks of `group`.
   [[nodiscard]] Exchange make_exchange(Pass pass, const std::string& layer,
-                                       const Communicator& group,
-                                       const BatchNormalizationOptions& options) const;
+                                       const Communicator& group) const;
+  [[nodiscard]] BatchGradientSums& gradient_sums_of(bool is_merged) noexcept {
+    if (is_merged) return *gradient_sums;
+    return own_gradient_sums;
+  }
   [[nodiscard]] Exchange& exchange(Pass pass, bool is_merged) noexcept;
   /// Where the call is recorded. Throws ArgumentError when its tape is of no use.
   [[nodiscard]] BatchNormalizationTape::Record& record_of(const Call& call, Mode mode);
-  /// The centers become K.
-  void center(BatchNormalizationTape::Record& record) const noexcept;
+  /// The centers become K; the grids of backward are those of now.
+  void center(BatchNormalizationTape::Record& record) const;
   /// Reads gamma and beta into the record.
   void read_parameters(BatchNormalizationTape::Record& record) const noexcept;
-  /// K becomes the mean of the batch, rounded, wherever that is finite.
-  void move_shift(const BatchNormalizationTape::Record& record) noexcept;
+  /// K becomes the mean of the batch, rounded, wherever that is finite; the grids become those for
+  /// the next batch.
+  void learn(const BatchNormalizationTape::Record& record) noexcept;
+  void learn_gradients(const BatchNormalizationTape::Record& record) noexcept;
   /// r and d from the moments of the batch and the moving ones.
   void renormalize(BatchNormalizationTape::Record& record) noexcept;
-  /// Makes room for the backward pass of a record.
-  void prepare_backward(const BatchNormalizationTape::Record& record);
   /// Coefficients of the input's gradient, from sums per column.
-  void differentiate(const BatchNormalizationTape::Record& record,
-                     const GradientSumsView& sums) noexcept;
+  void differentiate(const BatchNormalizationTape::Record& record, const GradientSumsView& sums);
   /// The gradients of gamma and beta from sums per channel.
   void deliver(const BatchNormalizationTape::Record& record, const GradientSumsView& sums,
                Gradients gradients, GradientScope scope) noexcept;

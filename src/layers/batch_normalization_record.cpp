@@ -9,7 +9,8 @@
 #include <numeric>
 
 #include "base/convert.hpp"
-#include "base/visit_dtype.hpp"
+#include "kernels/fixed_point.hpp"
+#include "lockstep/base/float16.hpp"
 
 namespace lockstep {
 
@@ -27,6 +28,7 @@ constexpr double fused_epsilon = 1.001e-5;
 
 void Record::resize(std::size_t num_channels) {
   const auto num_columns = static_cast<std::size_t>(layout.num_columns);
+  shift.resize(num_channels);
   count.resize(num_channels);
   mean.resize(num_channels);
   variance.resize(num_channels);
@@ -42,35 +44,21 @@ void Record::resize(std::size_t num_channels) {
   offset.resize(num_columns);
 }
 
-AffineView Record::view_of(const ChannelAffine& affine) const noexcept {
+AffineView view_of(const ChannelAffine& affine) noexcept {
   return {affine.center.data(), affine.scale.data(), affine.shift.data()};
 }
 
-template <class T>
-NormalizationBatch<T> Record::batch() const {
-  NormalizationBatch<T> result{.x = input.values<T>().data(),
-                               .layout = layout,
-                               .activation = activation->function,
-                               .negative_slope = activation->negative_slope};
-  if (!residual.is_null()) result.residual = residual.values<T>().data();
-  if (weights.is_given) result.weights = {weights.values.data(), weights.stride};
-  if (!adjustment.element_scale.empty())
-    result.adjustment = {adjustment.element_scale.data(), adjustment.element_bias.data(),
-                         factor.data(), offset.data()};
-  return result;
-}
-
 void Record::add_sums(const SumsView& sums) const {
-  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
-    lockstep::add_sums(batch<T>(), normalization.center.data(), sums.count.data(), sums.sum.data(),
+  visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
+    lockstep::add_sums(batch, normalization.center.data(), sums.count.data(), sums.sum.data(),
                        sums.sum_squares.data());
   });
 }
 
 void Record::take_range(std::span<double> range) const {
   std::ranges::fill(range, -std::numeric_limits<double>::infinity());
-  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
-    widen_range(batch<T>(), range.data(), range.data() + range.size() / 2);
+  visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
+    widen_range(batch, range.data(), range.data() + range.size() / 2);
   });
 }
 
@@ -90,14 +78,48 @@ void Record::measure_ghosts(std::vector<double>& scratch) {
   spoil_non_finite(moments);
 }
 
-void Record::add_ghosts(const SumsView& sums) const noexcept {
+void Record::add_ghost(std::int64_t ghost, const SumsView& sums) const noexcept {
+  const std::size_t first = static_cast<std::size_t>(ghost) * shift.size();
+  for (std::size_t c = 0; c < shift.size(); ++c) {
+    if (!(moments.count[first + c] > 0.0)) continue;
+    sums.count[c] += 1.0;
+    sums.sum[c] += normalization.center[first + c] - shift[c] + moments.offset[first + c];
+    sums.sum_squares[c] += moments.variance[first + c];
+  }
+}
+
+void Record::take_ghost_range(std::span<double> range) const noexcept {
+  std::ranges::fill(range, -std::numeric_limits<double>::infinity());
   for (std::size_t column = 0; column < moments.count.size(); ++column) {
     if (!(moments.count[column] > 0.0)) continue;
-    const std::size_t c = column % sums.count.size();
-    sums.count[c] += 1.0;
-    sums.sum[c] += normalization.center[column] + moments.offset[column];
-    sums.sum_squares[c] += moments.variance[column];
+    const std::size_t c = column % shift.size();
+    const double distance =
+        std::abs(normalization.center[column] - shift[c] + moments.offset[column]) +
+        std::sqrt(moments.variance[column]);
+    for (double* value : {&range[c], &range[shift.size() + c]}) {
+      const double sign = value == &range[c] ? 1.0 : -1.0;
+      const double candidate = sign * shift[c] + distance;
+      // std::max would lose a NaN.
+      *value = std::isnan(candidate) ? candidate : std::max(*value, candidate);
+    }
   }
+}
+
+std::int64_t Record::num_samples() const noexcept {
+  if (samples_are_channels) return input.num_elements() > 0 ? 1 : 0;
+  return input.shape()[0];
+}
+
+std::int64_t Record::num_ghosts() const noexcept {
+  return layout.num_columns / static_cast<std::int64_t>(shift.size());
+}
+
+double Record::largest_sample_weight() const noexcept {
+  if (input.num_elements() == 0) return 0.0;
+  const auto per_channel =
+      static_cast<double>(input.num_elements() / num_samples()) / static_cast<double>(shift.size());
+  if (!weights.is_given) return per_channel;
+  return per_channel * *std::ranges::max_element(weights.values);
 }
 
 std::optional<Failure> Record::unusable_ghost() const {
@@ -125,7 +147,7 @@ void Record::take_batch_from_moments() noexcept {
 void Record::take_batch_from_ghosts(const SumsView& averages) noexcept {
   for (std::size_t c = 0; c < count.size(); ++c) {
     count[c] = averages.count[c];
-    mean[c] = count[c] > 0.0 ? averages.sum[c] / count[c] : 0.0;
+    mean[c] = count[c] > 0.0 ? shift[c] + averages.sum[c] / count[c] : 0.0;
     variance[c] = count[c] > 0.0 ? averages.sum_squares[c] / count[c] : 0.0;
   }
   for (std::size_t column = 0; column < moments.variance.size(); ++column)
@@ -148,6 +170,12 @@ void Record::take_lesson() {
 }
 
 std::optional<Failure> Record::unusable_batch(DType variable_dtype) const {
+  if (num_merged_samples > max_terms)
+    return Failure{
+        ErrorCode::argument,
+        fmt::format("exact statistics take batches of up to {} samples, and this one has "
+                    "{}; use Statistics::fast",
+                    max_terms, num_merged_samples)};
   for (std::size_t c = 0; c < count.size(); ++c) {
     const auto channel = static_cast<std::int64_t>(c);
     if (options->nonfinite == Nonfinite::error &&
@@ -161,9 +189,7 @@ std::optional<Failure> Record::unusable_batch(DType variable_dtype) const {
   return std::nullopt;
 }
 
-double Record::epsilon() const noexcept {
-  return epsilon_of(*options, is_fused);
-}
+double Record::epsilon() const noexcept { return epsilon_of(*options, is_fused); }
 
 double epsilon_of(const BatchNormalizationOptions& options, bool is_fused) noexcept {
   return is_fused ? std::max(options.epsilon, fused_epsilon) : options.epsilon;
@@ -189,20 +215,18 @@ void Record::link() noexcept {
 }
 
 void Record::write_output(const MutableTensorView& target) const {
-  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
-    apply_normalization(batch<T>(), view_of(output), target.values<T>().data());
+  visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
+    apply_normalization(batch, view_of(output), target.values<T>().data());
   });
 }
 
-void Record::add_gradient_sums(const TensorView& output_gradient,
+template <class T>
+void Record::add_gradient_sums(const NormalizationBatch<T>& part, const T* output_gradient,
                                const GradientSumsView& sums) const {
   const bool is_adjusted = !sums.bias.empty();
-  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
-    lockstep::add_gradient_sums(batch<T>(), view_of(output), view_of(normalization),
-                                output_gradient.values<T>().data(),
-                                {sums.output.data(), is_adjusted ? sums.adjusted.data() : nullptr,
-                                 sums.normalized.data(), is_adjusted ? sums.bias.data() : nullptr});
-  });
+  lockstep::add_gradient_sums(part, view_of(output), view_of(normalization), output_gradient,
+                              {sums.output.data(), is_adjusted ? sums.adjusted.data() : nullptr,
+                               sums.normalized.data(), is_adjusted ? sums.bias.data() : nullptr});
   if (!is_adjusted || !adjustment.element_scale.empty()) return;
   for (std::size_t column = 0; column < sums.output.size(); ++column) {
     const std::size_t c = column % adjustment.channel_scale.size();
@@ -210,6 +234,21 @@ void Record::add_gradient_sums(const TensorView& output_gradient,
     sums.normalized[column] *= adjustment.channel_scale[c];
     sums.bias[column] = sums.output[column] * adjustment.channel_bias[c];
   }
+}
+template void Record::add_gradient_sums(const NormalizationBatch<float>&, const float*,
+                                        const GradientSumsView&) const;
+template void Record::add_gradient_sums(const NormalizationBatch<double>&, const double*,
+                                        const GradientSumsView&) const;
+template void Record::add_gradient_sums(const NormalizationBatch<Float16>&, const Float16*,
+                                        const GradientSumsView&) const;
+template void Record::add_gradient_sums(const NormalizationBatch<BFloat16>&, const BFloat16*,
+                                        const GradientSumsView&) const;
+
+void Record::add_gradient_sums(const TensorView& output_gradient,
+                               const GradientSumsView& sums) const {
+  visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
+    add_gradient_sums(batch, output_gradient.values<T>().data(), sums);
+  });
 }
 
 void Record::write_gradients(const TensorView& output_gradient, const InputGradientAffine& affine,
@@ -221,11 +260,11 @@ void Record::write_gradients(const TensorView& output_gradient, const InputGradi
     gradient.p = affine.p.data();
     gradient.q = affine.q.data();
   }
-  visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) {
+  visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
     const auto pointer_to = [](const MutableTensorView& target) -> T* {
       return target.is_null() ? nullptr : target.values<T>().data();
     };
-    apply_input_gradient(batch<T>(), view_of(output), gradient, output_gradient.values<T>().data(),
+    apply_input_gradient(batch, view_of(output), gradient, output_gradient.values<T>().data(),
                          pointer_to(input_gradient), pointer_to(residual_gradient));
   });
 }
@@ -238,10 +277,11 @@ void recenter(const Moments& moments, std::span<const double> range, DType dtype
   }
 }
 
-std::optional<Failure> non_finite_input(std::span<const double> range) {
+std::optional<Failure> non_finite_input(std::span<const double> range, std::size_t num_channels) {
+  range = range.first(2 * num_channels);
   const auto found = std::ranges::find(range, HUGE_VAL);
   if (found == range.end()) return std::nullopt;
-  const auto channel = static_cast<std::size_t>(found - range.begin()) % (range.size() / 2);
+  const auto channel = static_cast<std::size_t>(found - range.begin()) % num_channels;
   return Failure{ErrorCode::non_finite, non_finite_message, static_cast<std::int64_t>(channel)};
 }
 

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/visit_dtype.hpp"
 #include "comm/exchange.hpp"
 #include "comm/failure.hpp"
 #include "kernels/blocks.hpp"
@@ -41,6 +42,10 @@ struct BatchNormalizationTape::Record {
   bool has_ghosts = false;
   bool has_pending_shift = false;
   bool has_pending_update = false;
+  bool has_pending_gradient_grid = false;
+  bool is_committed = false;
+  bool is_irregular = false;  ///< how channels lie, so that only the reference loops will do
+  bool samples_are_channels = false;  ///< so that the batch is one sample
 
   TensorView input;
   TensorView residual;  ///< null without
@@ -50,9 +55,14 @@ struct BatchNormalizationTape::Record {
   const BatchNormalizationOptions* options = nullptr;  ///< the layer's, during a call of it
   const FinalActivation* activation = nullptr;         ///< likewise
 
-  MovingUpdates update;                       ///< one, or none where it was handed on
-  std::vector<double> count, mean, variance;  ///< of the batch
-  std::vector<double> stored_variance;        ///< as it is to be averaged
+  std::int64_t num_merged_samples = 0;      ///< of all ranks, where they are counted
+  std::vector<std::int64_t> grid;           ///< exponents for the next batch, of sums as integers
+  std::vector<std::int64_t> gradient_grid;  ///< of backward of this call
+  std::vector<std::int64_t> next_gradient_grid;  ///< of that of the next one
+  MovingUpdates update;                          ///< one, or none where it was handed on
+  std::vector<double> shift;                     ///< K of the call
+  std::vector<double> count, mean, variance;     ///< of the batch
+  std::vector<double> stored_variance;           ///< as it is to be averaged
   Moments moments;
   ChannelAffine normalization;      ///< x to xhat
   std::vector<double> r, d;         ///< of batch renormalization; 1 and 0 without
@@ -69,8 +79,11 @@ struct BatchNormalizationTape::Record {
   /// Moments of this rank's ghost batches, about centers of their own where those are too far.
   /// `scratch` is resized as needed.
   void measure_ghosts(std::vector<double>& scratch);
-  /// Adds, as if they were sums, how many ghost batches have elements, their means and variances.
-  void add_ghosts(const SumsView& sums) const noexcept;
+  /// Adds, as if they were sums, whether a ghost batch has elements, its mean - K and its variance.
+  void add_ghost(std::int64_t ghost, const SumsView& sums) const noexcept;
+  /// Of this rank's ghost batches, numbers that are as far from K as their means and deviations
+  /// are: largest, then largest negated, per channel.
+  void take_ghost_range(std::span<double> range) const noexcept;
   /// The failure of this rank when a ghost batch is not finite, or too small under `strict`.
   [[nodiscard]] std::optional<Failure> unusable_ghost() const;
 
@@ -96,16 +109,47 @@ struct BatchNormalizationTape::Record {
   void write_output(const MutableTensorView& target) const;
   /// Adds the sums that backward needs, per column.
   void add_gradient_sums(const TensorView& output_gradient, const GradientSumsView& sums) const;
+  /// The same for a part of the batch.
+  template <class T>
+  void add_gradient_sums(const NormalizationBatch<T>& part, const T* output_gradient,
+                         const GradientSumsView& sums) const;
   /// Writes the gradients of input and residual, each unless it is null.
   void write_gradients(const TensorView& output_gradient, const InputGradientAffine& affine,
                        const MutableTensorView& input_gradient,
                        const MutableTensorView& residual_gradient) const;
 
+  [[nodiscard]] std::int64_t num_samples() const noexcept;
+  [[nodiscard]] std::int64_t num_ghosts() const noexcept;
+  /// A bound of the total weight per channel of one sample of this rank.
+  [[nodiscard]] double largest_sample_weight() const noexcept;
+
+  /// Calls visit(NormalizationBatch<T>) for the input as elements of its type T.
+  template <class Visit>
+  void visit_batch(Visit&& visit) const {
+    visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) { visit(batch<T>()); });
+  }
+
  private:
   template <class T>
   [[nodiscard]] NormalizationBatch<T> batch() const;
-  [[nodiscard]] AffineView view_of(const ChannelAffine& affine) const noexcept;
 };
+
+[[nodiscard]] AffineView view_of(const ChannelAffine& affine) noexcept;
+
+template <class T>
+NormalizationBatch<T> BatchNormalizationTape::Record::batch() const {
+  NormalizationBatch<T> result{.x = input.values<T>().data(),
+                               .layout = layout,
+                               .activation = activation->function,
+                               .negative_slope = activation->negative_slope,
+                               .is_irregular = is_irregular};
+  if (!residual.is_null()) result.residual = residual.values<T>().data();
+  if (weights.is_given) result.weights = {weights.values.data(), weights.stride};
+  if (!adjustment.element_scale.empty())
+    result.adjustment = {adjustment.element_scale.data(), adjustment.element_bias.data(),
+                         factor.data(), offset.data()};
+  return result;
+}
 
 /// What is added to variances, where TensorFlow's fused kernel is followed or not.
 [[nodiscard]] double epsilon_of(const BatchNormalizationOptions& options, bool is_fused) noexcept;
@@ -115,7 +159,9 @@ struct BatchNormalizationTape::Record {
 void recenter(const Moments& moments, std::span<const double> range, DType dtype,
               std::span<double> center) noexcept;
 
-/// The failure of this rank when its own input was not finite; `range` is [2 * channels].
-[[nodiscard]] std::optional<Failure> non_finite_input(std::span<const double> range);
+/// The failure of this rank when its own input was not finite; `range` begins with the largest x,
+/// and the largest -x, of every channel.
+[[nodiscard]] std::optional<Failure> non_finite_input(std::span<const double> range,
+                                                      std::size_t num_channels);
 
 }  // namespace lockstep

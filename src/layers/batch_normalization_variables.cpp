@@ -22,6 +22,17 @@ Shape parameter_shape_of(const Shape& input_shape, const std::vector<int>& axes)
   return shape;
 }
 
+// True where elements of other axes lie between those of the channels.
+bool lie_apart(const Shape& input_shape, const std::vector<int>& axes) {
+  int last = -1;
+  for (const int axis : axes) {
+    if (input_shape[axis] == 1) continue;
+    if (last >= 0 && axis != last + 1) return true;
+    last = axis;
+  }
+  return false;
+}
+
 }  // namespace
 
 void BatchNormalization::do_create(const Shape& input_shape) {
@@ -47,18 +58,38 @@ void BatchNormalization::do_create(const Shape& input_shape) {
   if (options_.center)
     parts->beta = add_parameter("beta", options_.beta_initializer, options_.beta_regularizer,
                                 options_.beta_constraint);
-  parts->resize();
-  const Communicator alone;
-  parts->own_forward = parts->make_exchange(Pass::forward, name(), alone, options_);
-  parts->own_backward = parts->make_exchange(Pass::backward, name(), alone, options_);
   if (options_.track_moving_statistics)
     parts->moving = std::make_shared<MovingStatistics>(options_, create_moving(shape));
   parts->shift = add("shift", Zeros{}, VariableRole::state);
   if (parts->moving != nullptr && !reuses_variables())
     parts->shift->assign(parts->moving->variables().mean->value());
+  if (options_.statistics == Statistics::exact) create_grids(*parts);
+  parts->prepare(options_);
+  const Communicator alone;
+  parts->own_forward = parts->make_exchange(Pass::forward, name(), alone);
+  parts->own_backward.emplace(alone, fmt::format("layer '{}'", name()), "backward",
+                              parts->own_gradient_sums.length());
   if (options_.updates == Updates::deferred) set_update_source(parts->moving);
   parts->is_fused = runs_fused(options_, input_shape);
+  parts->is_irregular =
+      options_.statistics == Statistics::exact && lie_apart(input_shape, parts->axes);
   parts_ = std::move(parts);
+}
+
+// The exponents of grids, [sums, channels].
+void BatchNormalization::create_grids(Parts& parts) {
+  const auto add = [&](const char* name, std::size_t num_exponents) {
+    const auto num_channels = static_cast<std::int64_t>(parts.num_channels);
+    const Shape shape{static_cast<std::int64_t>(num_exponents) / num_channels, num_channels};
+    return &add_variable(name, Tensor(shape, DType::int64), VariableRole::state);
+  };
+  const bool is_adjusted = options_.adjustment != nullptr;
+  parts.grid = add("grid", IntegerSums::num_exponents(parts.num_channels));
+  parts.gradient_grid =
+      add("gradient_grid", IntegerGradientSums::num_exponents(parts.num_channels, is_adjusted));
+  if (reuses_variables()) return;
+  IntegerSums::set_first_exponents(*parts.grid);
+  IntegerGradientSums::set_first_exponents(*parts.gradient_grid);
 }
 
 void BatchNormalization::end_with(const FinalActivation& activation) {

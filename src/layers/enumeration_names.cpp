@@ -48,6 +48,16 @@ std::string_view name_of(Nonfinite policy) noexcept {
   return "unknown";
 }
 
+std::string_view name_of(Statistics statistics) noexcept {
+  switch (statistics) {
+    case Statistics::exact:
+      return "exact";
+    case Statistics::fast:
+      return "fast";
+  }
+  return "unknown";
+}
+
 std::string_view name_of(GhostGrouping grouping) noexcept {
   switch (grouping) {
     case GhostGrouping::strided:

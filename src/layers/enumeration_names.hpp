@@ -13,6 +13,7 @@ namespace lockstep {
 [[nodiscard]] std::string_view name_of(MovingVariance kind) noexcept;
 [[nodiscard]] std::string_view name_of(Updates updates) noexcept;
 [[nodiscard]] std::string_view name_of(Nonfinite policy) noexcept;
+[[nodiscard]] std::string_view name_of(Statistics statistics) noexcept;
 [[nodiscard]] std::string_view name_of(GhostGrouping grouping) noexcept;
 [[nodiscard]] std::string_view name_of(FusedRules rules) noexcept;
 

@@ -131,6 +131,7 @@ void for_each_field(Of<BatchNormalizationOptions> auto& options, auto&& field) {
   field("updates", options.updates);
   field("strict", options.strict);
   field("nonfinite", options.nonfinite);
+  field("statistics", options.statistics);
   field("mode", options.mode);
   field("trainable", options.trainable);
   field("frozen_mode", options.frozen_mode);

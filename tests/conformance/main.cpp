@@ -1,6 +1,7 @@
 // Runs conformance cases on the ranks of an MPI job:
 //
-//   mpirun -n 3 conformance --cases FOLDER [--group NAME ...] [--precision f32|f64] [--report FILE]
+//   mpirun -n 3 conformance --cases FOLDER [--group NAME ...] [--precision f32|f64]
+//     [--statistics exact|fast] [--report FILE]
 //
 // Says what failed and why. Exit status: 0 when nothing failed, 1 when a case failed, 2 when the
 // folder or the arguments cannot be used.
@@ -11,6 +12,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -34,8 +36,12 @@ struct Arguments {
   std::string cases;
   std::vector<std::string> groups;
   std::string precision;
+  Statistics statistics = Statistics::exact;
   std::string report;
 };
+
+const std::map<std::string, Statistics> statistics_by_name{{"exact", Statistics::exact},
+                                                           {"fast", Statistics::fast}};
 
 // The precisions that the case is meant for, or the one of them that is wanted.
 std::vector<DType> precisions_of(const Case& one, const std::string& wanted) {
@@ -67,6 +73,7 @@ int run(const Communicator& world, const Arguments& arguments) {
   try {
     std::vector<Case> cases;
     on_all_ranks(world, [&] { cases = cases_in(arguments.cases, arguments.groups); });
+    for (Case& one : cases) one.options.statistics = arguments.statistics;
     const auto judgements = judge_all(world, cases, arguments.precision);
     const bool has_report = world.rank() == 0 && !arguments.report.empty();
     on_all_ranks(world, [&] {
@@ -94,6 +101,8 @@ int main(int argc, char** argv) {
     app.add_option("--group", arguments.groups, "only these groups");
     app.add_option("--precision", arguments.precision, "only this one of a case's precisions")
         ->check(CLI::IsMember({"f32", "f64"}));
+    app.add_option("--statistics", arguments.statistics, "how sums are taken")
+        ->transform(CLI::Transformer(statistics_by_name));
     app.add_option("--report", arguments.report, "JSON file to write");
     try {
       app.parse(argc, argv);

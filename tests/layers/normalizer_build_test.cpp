@@ -62,7 +62,8 @@ TEST_CASE("variables of a normalizer belong to the layer around it") {
   CHECK(names == std::vector<std::string>{"other/kernel", "other/norm/gamma", "other/norm/beta",
                                           "other/norm/moving_mean", "other/norm/moving_variance",
                                           "other/norm/num_updates", "other/norm/num_elements",
-                                          "other/norm/shift"});
+                                          "other/norm/shift", "other/norm/grid",
+                                          "other/norm/gradient_grid"});
   CHECK(&dense.variable("norm/gamma") == &dense.normalizer().gamma());
   CHECK(dense.inner_layers().size() == 1);
   CHECK(dense.normalizer().name() == "other/norm");

@@ -143,6 +143,7 @@ std::vector<Feature> make_features() {
       dtype(DType::bfloat16),
       dtype(DType::float16),
       option("fused", "fused", [](Options& o) { o.fused = true; }),
+      option("fast", "statistics", [](Options& o) { o.statistics = Statistics::fast; }),
   };
 }
 

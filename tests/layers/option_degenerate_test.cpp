@@ -137,7 +137,7 @@ TEST_CASE("a mask over channels leaves the others as they were", "[layers]") {
       for (const Variable* variable : hidden.layer.variables())
         for (std::int64_t c = 0; c < variable->num_elements(); ++c, ++i) {
           const bool is_of_hidden =
-              variable->num_elements() > 1 && is_hidden(static_cast<std::size_t>(c));
+              variable->num_elements() > 1 && is_hidden(static_cast<std::size_t>(c) % num_channels);
           is_right &=
               state_of(hidden.layer)[i] == (is_of_hidden ? before : state_of(seen.layer))[i];
         }

@@ -92,8 +92,8 @@ bool is_state_spoiled(OptionRun& spoiled, OptionRun& clean, const std::vector<do
     const bool is_statistic =
         variable->role() == VariableRole::statistic || variable->name().ends_with("biased");
     for (std::int64_t c = 0; c < variable->num_elements(); ++c, ++i) {
-      const bool is_bad =
-          variable->num_elements() > 1 && static_cast<std::size_t>(c) == bad_channel;
+      const auto channel = static_cast<std::size_t>(c % spoiled.use_case.num_channels());
+      const bool is_bad = variable->num_elements() > 1 && channel == bad_channel;
       if (!is_bad)
         is_right &= after[i] == expected[i];
       else if (!is_learned)

@@ -228,7 +228,8 @@ std::vector<double> state_of(BatchNormalization& layer) {
   std::vector<double> all;
   for (const Variable* variable : layer.variables()) {
     if (variable->dtype() == DType::int64) {
-      all.push_back(static_cast<double>(variable->value().values<std::int64_t>()[0]));
+      const auto values = variable->value().values<std::int64_t>();
+      all.insert(all.end(), values.begin(), values.end());
     } else {
       const auto values = doubles_of(variable->value());
       all.insert(all.end(), values.begin(), values.end());

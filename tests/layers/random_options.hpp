@@ -201,7 +201,11 @@ template <class Options>
   for_each_field(options, [&]<class Field>(std::string_view name, Field& field) {
     if (name != field_name) return;
     const Field before = field;
-    while (is_same(field, before)) field = dice.draw<Field>();
+    const auto says_the_same = [&] {  // -0 is no other number than 0
+      if constexpr (std::same_as<Field, double>) return field == before;
+      return is_same(field, before);
+    };
+    while (says_the_same()) field = dice.draw<Field>();
   });
   return options;
 }

@@ -16,6 +16,7 @@
 
 namespace lockstep {
 
+class BatchSums;
 class Exchange;
 struct ChannelAffine;
 struct Failure;
@@ -53,8 +54,9 @@ class LOCKSTEP_EXPORT BatchNormalizationTape final : public Tape {
 /// In training mode mean and variance are those of the batch, over all axes but the channel axis
 /// and, when synchronized, over the batches of all ranks: exactly as if one process had them all,
 /// however uneven or empty they are. One MPI_Allreduce each in forward and backward; up to
-/// three in a forward whose mean jumped by more than 2^10 standard deviations. In inference mode
-/// the moving statistics normalize and nothing is communicated.
+/// three in a forward whose mean jumped by more than 2^10 standard deviations, and with
+/// Statistics::exact in a pass whose numbers became 2^12 times larger or smaller than those of the
+/// call before. In inference mode the moving statistics normalize and nothing is communicated.
 ///
 /// Ioffe and Szegedy: Batch Normalization, 2015.
 class LOCKSTEP_EXPORT BatchNormalization : public Layer {
@@ -183,6 +185,7 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] bool learns_apart() const noexcept;
   void pool_statistics(std::optional<Failure> failure);
   [[nodiscard]] MovingVariables create_moving(const Shape& shape);
+  void create_grids(Parts& parts);
   [[nodiscard]] bool averages_unbiased(MovingVariance kind, FusedRules rules) const;
   [[nodiscard]] Communicator group_among(const Communicator& replicas, bool is_synchronized,
                                          const char* phase) const;
@@ -193,7 +196,7 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   void adjust(Record& record) const;
   [[nodiscard]] Record& normalize_by_batch(const TensorView& input, const MutableTensorView& output,
                                            const Call& call);
-  void recenter(Record& record, Exchange& exchange);
+  void recenter(Record& record, BatchSums& sums, Exchange& exchange);
   void measure(Record& record, PopulationRecorder& population) const;
   [[nodiscard]] Record& normalize_by_moving(const TensorView& input,
                                             const MutableTensorView& output, const Call& call);

@@ -48,6 +48,15 @@ enum class Updates : std::uint8_t {
   deferred,   ///< when apply_updates() is called
 };
 
+/// How the sums over a batch are taken, forward and backward.
+enum class Statistics : std::uint8_t {
+  /// As integers, so that results are the same bits for any number and order of ranks, any cut of
+  /// the batch between samples, and any instruction set. Up to 2^24 samples in a batch.
+  exact,
+  /// As floating-point numbers, whose order shows in the last bits. Less work in the cache.
+  fast,
+};
+
 /// What NaN and infinity in a training input do. Other channels are never affected.
 enum class Nonfinite : std::uint8_t {
   error,        ///< all ranks throw NonFiniteError; nothing changes
@@ -129,6 +138,7 @@ struct BatchNormalizationOptions {
   Updates updates = Updates::immediate;
   bool strict = false;  ///< a channel with one element is an error in training mode
   Nonfinite nonfinite = Nonfinite::error;
+  Statistics statistics = Statistics::exact;
   Mode mode = Mode::inference;  ///< of calls that name none, until Layer::set_mode()
   bool trainable = true;
   FrozenMode frozen_mode = FrozenMode::inference;
