@@ -19,7 +19,9 @@ namespace ls = lockstep;
 namespace {
 
 ls::BatchNormalizationOptions normalization_of(const TrainOptions& options) {
-  return {.momentum = options.bn_momentum, .synchronized = options.synchronized};
+  return {.momentum = options.bn_momentum,
+          .statistics = options.statistics == "fast" ? ls::Statistics::fast : ls::Statistics::exact,
+          .synchronized = options.synchronized};
 }
 
 void add_normalized_relu(ls::Sequential& model, const TrainOptions& options) {

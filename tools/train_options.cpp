@@ -29,6 +29,9 @@ void add_train_options(CLI::App& app, TrainOptions& options) {
   add("--optimizer", options.optimizer, "sgd or adam")->check(CLI::IsMember({"sgd", "adam"}));
   app.add_flag("--sync,!--no-sync", options.synchronized,
                "batch statistics over all ranks (default), or of each rank alone");
+  add("--statistics", options.statistics,
+      "sums of batch normalization: exact (same bits on any number of ranks) or fast")
+      ->check(CLI::IsMember({"exact", "fast"}));
   app.add_flag("--precise-statistics", options.precise_statistics,
                "at the end, replace moving statistics by those of all training samples");
   add("--seed", options.seed, "of initial values and sample order")

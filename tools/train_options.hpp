@@ -22,6 +22,7 @@ struct TrainOptions {
   double bn_momentum = 0.9;
   std::string optimizer = "sgd";
   bool synchronized = true;
+  std::string statistics = "exact";  ///< of batch normalization, or "fast"
   bool precise_statistics = false;  ///< at the end, in place of the moving ones
   std::uint64_t seed = 0;
   std::string out;  ///< run folder; empty: none

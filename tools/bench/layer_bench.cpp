@@ -69,6 +69,16 @@ class RowMaker {
     return result;
   }
 
+  // What exact sums cost.
+  [[nodiscard]] Row exact(const std::string& pass, std::int64_t num_wrong) const {
+    Row result = row("exact " + pass, series(pass));
+    result.against = "fast " + pass;
+    result.ratio = ratio_of(series(pass), series(result.against));
+    result.num_wrong = num_wrong;
+    result.target = target_of(result.what, workload_, num_ranks_, 0.0);
+    return result;
+  }
+
   // What being synchronized adds to a call too short for ratios.
   [[nodiscard]] Row extra(const std::string& pass) const {
     Row result =
@@ -132,6 +142,7 @@ std::vector<Row> layer_rows(const ls::Communicator& world, const Workload& workl
   if (field == Field::whole) {
     enter("relu ", {.has_relu = true});
     enter("residual ", {.has_relu = true, .has_residual = true});
+    enter("fast ", {.statistics = ls::Statistics::fast});
     if (!world.is_solo()) enter("sync ", {.is_synchronized = true});
   }
 
@@ -155,9 +166,13 @@ std::vector<Row> layer_rows(const ls::Communicator& world, const Workload& workl
       maker.row("inference", "floor inference", floor.inference(), wrong.inference)};
   add_peers(maker, floor, peers, rows);
   for (const Contestant& contestant : contestants)
-    if (contestant.prefix == "sync ")
+    if (contestant.prefix == "fast ") {
+      rows.push_back(maker.exact("forward", contestant.wrong.forward));
+      rows.push_back(maker.exact("backward", contestant.wrong.backward));
+    } else if (contestant.prefix == "sync ") {
       add_synchronized(maker, workload, contestant, rows);
-    else if (!contestant.prefix.empty())
+    } else if (!contestant.prefix.empty()) {
       add_fused(maker, floor, contestant, rows);
+    }
   return rows;
 }

@@ -19,6 +19,7 @@ ls::BatchNormalizationOptions layer_options(const Workload& workload, const Subj
           .epsilon = problem.epsilon,
           .activation =
               options.has_relu ? ls::ActivationFunction::relu : ls::ActivationFunction::linear,
+          .statistics = options.statistics,
           .synchronized = options.is_synchronized,
           .dtype = workload.dtype};
 }

@@ -12,6 +12,7 @@ struct SubjectOptions {
   bool is_synchronized = false;
   bool has_relu = false;
   bool has_residual = false;
+  lockstep::Statistics statistics = lockstep::Statistics::exact;
 };
 
 /// Batch normalization of the workload's x to y and of dy to dx; of the residual as well if it has

@@ -18,6 +18,8 @@ bool is_in_memory(const Workload& w, Layout layout) {
 bool is_nhwc_in_memory(const Workload& w) { return is_in_memory(w, Layout::nhwc); }
 bool is_nchw_in_memory(const Workload& w) { return is_in_memory(w, Layout::nchw); }
 
+bool is_large(const Workload& w) { return is_memory_size(w); }
+
 bool is_any(const Workload&) { return true; }
 
 constexpr int any_number = 1 << 30;
@@ -46,6 +48,8 @@ constexpr std::array lines{
     Line{"relu backward", is_any, 1, any_number, ratio, 1.02},
     Line{"residual forward", is_any, 1, any_number, ratio, 1.02},
     Line{"residual backward", is_any, 1, any_number, ratio, 1.02},
+    Line{"exact forward", is_large, 1, any_number, ratio, 1.05},
+    Line{"exact forward", is_any, 1, any_number, ratio, 1.5},
     Line{"sync extra forward", is_tiny, 2, 2, microseconds, 1.0},
     Line{"sync extra backward", is_tiny, 2, 2, microseconds, 1.0},
 };
