@@ -10,6 +10,9 @@
 
 namespace lockstep {
 
+/// Of a tensor. Throws ArgumentError for a shape that none can have.
+[[nodiscard]] std::size_t num_bytes_of(const Shape& shape, DType dtype);
+
 [[nodiscard]] inline std::size_t num_bytes_of(const TensorView& values) noexcept {
   return static_cast<std::size_t>(values.num_elements()) * size_of(values.dtype());
 }

@@ -4,17 +4,15 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <utility>
 
+#include "base/bytes.hpp"
+#include "base/memory.hpp"
 #include "lockstep/base/error.hpp"
 
 namespace lockstep {
-namespace {
 
-constexpr std::align_val_t alignment{64};
-
-std::size_t bytes_of(const Shape& shape, DType dtype) {
+std::size_t num_bytes_of(const Shape& shape, DType dtype) {
   std::size_t bytes = 0;
   if (!shape.is_valid() || __builtin_mul_overflow(static_cast<std::size_t>(shape.num_elements()),
                                                   size_of(dtype), &bytes))
@@ -22,11 +20,7 @@ std::size_t bytes_of(const Shape& shape, DType dtype) {
   return bytes;
 }
 
-}  // namespace
-
-void Tensor::Release::operator()(std::byte* memory) const noexcept {
-  ::operator delete[](memory, alignment);
-}
+void Tensor::Release::operator()(std::byte* memory) const noexcept { give_back(memory, size); }
 
 Tensor::Tensor(const Shape& shape, DType dtype) {
   resize(shape, dtype);
@@ -39,7 +33,7 @@ Tensor& Tensor::operator=(const Tensor& other) {
   if (this == &other) return *this;
   if (other.memory_ == nullptr) return *this = Tensor();
   resize(other.shape_, other.dtype_);
-  const std::size_t bytes = bytes_of(shape_, dtype_);
+  const std::size_t bytes = num_bytes_of(shape_, dtype_);
   if (bytes > 0) std::memcpy(memory_.get(), other.memory_.get(), bytes);
   return *this;
 }
@@ -47,8 +41,9 @@ Tensor& Tensor::operator=(const Tensor& other) {
 Tensor::Tensor(Tensor&& other) noexcept { *this = std::move(other); }
 
 Tensor& Tensor::operator=(Tensor&& other) noexcept {
+  if (this == &other) return *this;
   memory_ = std::move(other.memory_);
-  capacity_ = std::exchange(other.capacity_, 0);
+  other.memory_.get_deleter().size = 0;
   dtype_ = other.dtype_;
   shape_ = std::exchange(other.shape_, Shape{0});
   return *this;
@@ -58,21 +53,20 @@ Tensor Tensor::copy_of(const TensorView& source) {
   source.check("the source of a copy");
   Tensor result;
   result.resize(source.shape(), source.dtype());
-  const std::size_t bytes = bytes_of(result.shape_, result.dtype_);
+  const std::size_t bytes = num_bytes_of(result.shape_, result.dtype_);
   if (bytes > 0) std::memcpy(result.memory_.get(), source.data(), bytes);
   return result;
 }
 
 void Tensor::resize(const Shape& shape, DType dtype) {
   // An empty tensor has memory too: views tell by it that the tensor was ever given a shape.
-  const std::size_t bytes = std::max<std::size_t>(bytes_of(shape, dtype), 1);
-  if (bytes > capacity_) {
-    auto* memory = static_cast<std::byte*>(::operator new[](bytes, alignment, std::nothrow));
+  const std::size_t bytes = std::max<std::size_t>(num_bytes_of(shape, dtype), 1);
+  if (bytes > capacity()) {
+    std::byte* const memory = take_memory(bytes);
     if (memory == nullptr)
       throw MemoryError(fmt::format("no memory for a {} tensor of shape {} ({} bytes)",
                                     name_of(dtype), to_string(shape), bytes));
-    memory_.reset(memory);
-    capacity_ = bytes;
+    memory_ = {memory, Release{bytes}};
   }
   shape_ = shape;
   dtype_ = dtype;

@@ -2,23 +2,28 @@
 
 #include <type_traits>
 
+#include "base/arena.hpp"
 #include "kernels/channels.hpp"
 
 namespace lockstep {
 
+namespace {
+
+// Of the reference: patches of some images.
 template <class T>
-T* Convolver::buffer_for(const Convolution& convolution) {
-  constexpr DType dtype = std::is_same_v<T, float> ? DType::float32 : DType::float64;
-  buffer_.resize({buffer_size_of(convolution)}, dtype);
-  return buffer_.values<T>().data();
+T* buffer_for(const Convolution& convolution, Scratch& scratch) {
+  return scratch.take({buffer_size_of(convolution)}, dtype_of<T>()).template values<T>().data();
 }
+
+}  // namespace
 
 template <class T>
 void Convolver::convolve(const Convolution& convolution, const T* images, const T* kernel,
                          const T* bias, T* results) {
   if constexpr (std::is_same_v<T, float>)
     if (float_convolution_.convolve(convolution, images, kernel, bias, results)) return;
-  lockstep::convolve(convolution, images, kernel, results, buffer_for<T>(convolution));
+  Scratch scratch;
+  lockstep::convolve(convolution, images, kernel, results, buffer_for<T>(convolution, scratch));
   if (bias == nullptr) return;
   const PatchGeometry& geometry = convolution.patches;
   const std::int64_t positions = geometry.num_positions();
@@ -35,8 +40,9 @@ void Convolver::kernel_gradient(const Convolution& convolution, const T* images,
     if (float_convolution_.kernel_gradient(convolution, images, result_gradients, kernel_gradient,
                                            mode))
       return;
+  Scratch scratch;
   convolution_kernel_gradient(convolution, images, result_gradients, kernel_gradient, mode,
-                              buffer_for<T>(convolution));
+                              buffer_for<T>(convolution, scratch));
 }
 
 template <class T>
@@ -45,8 +51,9 @@ void Convolver::image_gradient(const Convolution& convolution, const T* kernel,
   if constexpr (std::is_same_v<T, float>)
     if (float_convolution_.image_gradient(convolution, kernel, result_gradients, image_gradients))
       return;
+  Scratch scratch;
   convolution_image_gradient(convolution, kernel, result_gradients, image_gradients,
-                             buffer_for<T>(convolution));
+                             buffer_for<T>(convolution, scratch));
 }
 
 template void Convolver::convolve(const Convolution&, const float*, const float*, const float*,

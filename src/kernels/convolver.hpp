@@ -4,7 +4,6 @@
 
 #include "kernels/convolution.hpp"
 #include "kernels/float_convolution.hpp"
-#include "lockstep/base/tensor.hpp"
 
 namespace lockstep {
 
@@ -26,11 +25,7 @@ class Convolver {
                       T* image_gradients);
 
  private:
-  template <class T>
-  T* buffer_for(const Convolution& convolution);
-
   FloatConvolution float_convolution_;
-  Tensor buffer_;  // of the reference: patches of some images
 };
 
 }  // namespace lockstep

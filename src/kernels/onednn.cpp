@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "base/arena.hpp"
 #include "lockstep/base/error.hpp"
-#include "lockstep/base/tensor.hpp"
 
 // Of the OpenMP that oneDNN uses, which need not be the compiler's own.
 extern "C" {
@@ -16,17 +16,6 @@ void omp_set_num_threads(int num_threads);
 }
 
 namespace lockstep::onednn {
-namespace {
-
-constexpr std::size_t cache_line = 64;
-
-std::byte* scratch_memory(std::size_t size) {
-  thread_local Tensor memory;
-  memory.resize({static_cast<std::int64_t>(size / sizeof(float))}, DType::float32);
-  return static_cast<std::byte*>(memory.data());
-}
-
-}  // namespace
 
 ThreadLimit::ThreadLimit() noexcept : num_threads_before_(omp_get_max_threads()) {
   static const bool is_set_by_user = std::getenv("OMP_NUM_THREADS") != nullptr;
@@ -88,8 +77,7 @@ Plan::Plan(std::string what, const dnnl::primitive& primitive, const dnnl::memor
 
 std::size_t Plan::add_place(const dnnl::memory::desc& descriptor, bool is_scratch) {
   places_.push_back({dnnl::memory(descriptor, engine_, DNNL_MEMORY_NONE), nullptr, scratch_size_});
-  if (is_scratch)
-    scratch_size_ += (descriptor.get_size() + cache_line - 1) / cache_line * cache_line;
+  if (is_scratch) scratch_size_ += in_cache_lines(descriptor.get_size());
   return places_.size() - 1;
 }
 
@@ -112,7 +100,8 @@ void Plan::move_to(Place& place, void* data) {
 void Plan::run(std::initializer_list<const void*> data) {
   const ThreadLimit limit;
   translate_errors(what_, [&] {
-    std::byte* const scratch = scratch_memory(scratch_size_);
+    Scratch memory;
+    std::byte* const scratch = memory.take(scratch_size_);
     std::size_t index = 0;
     // oneDNN does not tell memory that it reads from memory that it writes.
     for (const void* operand : data) move_to(places_[index++], const_cast<void*>(operand));

@@ -56,8 +56,7 @@ struct Operand {
   Role role = Role::input;
 };
 
-/// A primitive and the reorders around it, made once and run often. Scratch memory is shared by all
-/// plans of a thread: only one runs at a time, and the largest need is all that is kept.
+/// A primitive and the reorders around it, made once and run often, in Scratch memory.
 class Plan {
  public:
   /// `what` names it in errors.

@@ -5,29 +5,20 @@
 namespace lockstep {
 namespace {
 
-struct Workspace {
-  Tensor first;
-  Tensor second;
-  Tensor target;
-};
-
-// Shared, so that models of 16 bits do not keep float32 copies of all activations.
-Workspace& workspace() {
-  thread_local Workspace memory;
-  return memory;
+TensorView widened(const TensorView& source, Scratch& scratch) {
+  if (source.is_null() || !is_16_bit(source.dtype())) return source;
+  const MutableTensorView copy = scratch.take(source.shape(), parameter_dtype_of(source.dtype()));
+  convert(source, copy);
+  return copy;
 }
 
 }  // namespace
 
 Operands operands_of(const TensorView& first, const TensorView& second,
-                     const MutableTensorView& target) {
-  Workspace& memory = workspace();
-  Operands operands{converted(first, parameter_dtype_of(first.dtype()), memory.first),
-                    converted(second, parameter_dtype_of(second.dtype()), memory.second), target};
-  if (is_16_bit(target.dtype())) {
-    memory.target.resize(target.shape(), parameter_dtype_of(target.dtype()));
-    operands.target = memory.target;
-  }
+                     const MutableTensorView& target, Scratch& scratch) {
+  Operands operands{widened(first, scratch), widened(second, scratch), target};
+  if (!target.is_null() && is_16_bit(target.dtype()))
+    operands.target = scratch.take(target.shape(), parameter_dtype_of(target.dtype()));
   return operands;
 }
 

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/arena.hpp"
 #include "base/visit_dtype.hpp"
 #include "lockstep/base/tensor_view.hpp"
 
@@ -17,10 +18,10 @@ struct Operands {
   MutableTensorView target;
 };
 
-/// 16-bit arguments become float32 in memory that all layers of a thread share: what comes from one
-/// call is gone with the next. Sources are copied, targets are not; null views stay null.
+/// 16-bit arguments become float32 in scratch memory, so that models of 16 bits do not keep float32
+/// copies of all activations. Sources are copied, targets are not; null views stay null.
 [[nodiscard]] Operands operands_of(const TensorView& first, const TensorView& second,
-                                   const MutableTensorView& target);
+                                   const MutableTensorView& target, Scratch& scratch);
 
 /// Rounds what was computed to `target`, unless it lies there already.
 void store(const Operands& computed, const MutableTensorView& target) noexcept;
@@ -31,7 +32,8 @@ void store(const Operands& computed, const MutableTensorView& target) noexcept;
 template <class Body>
 void compute(const TensorView& first, const TensorView& second, const MutableTensorView& target,
              Body&& body) {
-  const Operands operands = operands_of(first, second, target);
+  Scratch scratch;
+  const Operands operands = operands_of(first, second, target, scratch);
   visit_parameter(operands.first.dtype(), [&]<class T>(TypeTag<T>) {
     std::forward<Body>(body)(static_cast<const T*>(operands.first.data()),
                              static_cast<const T*>(operands.second.data()),

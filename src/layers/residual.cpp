@@ -9,6 +9,7 @@
 #include "kernels/activation.hpp"
 #include "layers/batch_normalization_parts.hpp"
 #include "layers/default_name.hpp"
+#include "layers/in_turns.hpp"
 #include "layers/inner_layers.hpp"
 #include "layers/residual_sum.hpp"
 #include "layers/shared_gradients.hpp"
@@ -175,10 +176,8 @@ void Residual::pass_back(std::size_t first, std::size_t last, Tape& tape, Tensor
   for (std::size_t i = last; i-- > first;) {
     Layer& layer = *inner_layers()[i];
     MutableTensorView below = input_gradient;
-    if (i > first) {
-      gradients_[i % 2].resize(own(tape).outputs[i - 1].shape(), dtype());
-      below = gradients_[i % 2];
-    }
+    if (i > first)
+      below = target_in(gradients_, layer, gradient, own(tape).outputs[i - 1].shape(), dtype());
     shared_gradients_->begin_layer(layer);
     if (&layer == fused_)
       within(layer, [&] {

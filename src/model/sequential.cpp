@@ -6,6 +6,7 @@
 
 #include "comm/agreement.hpp"
 #include "layers/free_name.hpp"
+#include "layers/in_turns.hpp"
 #include "layers/shared_gradients.hpp"
 #include "layers/within.hpp"
 #include "lockstep/base/error.hpp"
@@ -25,7 +26,8 @@ void refuse_residual(const Call& call) {
 Sequential::Sequential(SequentialOptions options, Strategy strategy)
     : options_(std::move(options)),
       strategy_(std::move(strategy)),
-      schedules_(std::make_unique<Schedules>()) {}
+      schedules_(std::make_unique<Schedules>()),
+      memory_(std::make_unique<Memory>()) {}
 
 Sequential::Sequential(Strategy strategy) : Sequential(SequentialOptions{}, std::move(strategy)) {}
 
@@ -128,15 +130,22 @@ const Tensor& Sequential::forward(const TensorView& input, const Call& call) {
   step_ = call.step;
   has_record_ = call.population == nullptr;
   if (call.commit == Commit::at_once) commit();
-  return stages_.back().output;
+  return memory_->output;
 }
 
 void Sequential::run(const TensorView& input, const Call& call) {
   refuse_residual(call);
+  plan_activations(input);
   TensorView activation = input;
   for (Stage& stage : stages_) {
     within(*stage.layer, [&] {
-      stage.output.resize(stage.layer->output_shape(activation.shape()), stage.layer->dtype());
+      const Shape shape = stage.layer->output_shape(activation.shape());
+      if (&stage == &stages_.back()) {
+        memory_->output.resize(shape, stage.layer->dtype());
+        stage.output = memory_->output;
+      } else {
+        stage.output = memory_->activations.take(shape, stage.layer->dtype());
+      }
       Call own = call;
       own.mode = Mode::training;
       own.tape = stage.tape.get();
@@ -147,6 +156,17 @@ void Sequential::run(const TensorView& input, const Call& call) {
   }
 }
 
+// One piece for all of them. A layer whose outputs do not grow with the batch may need more.
+void Sequential::plan_activations(const TensorView& input) {
+  within(*stages_.front().layer, [&] { input.check("the input"); });
+  const std::int64_t num_samples = input.shape().rank() == 0 ? 0 : input.shape()[0];
+  std::size_t size = 0;
+  for (std::size_t i = 0; i + 1 < stages_.size(); ++i)
+    size += Arena::size_of(stages_[i].output_shape.with(0, num_samples), stages_[i].layer->dtype());
+  memory_->activations.release();
+  memory_->activations.reserve(size);
+}
+
 const Tensor& Sequential::infer(const TensorView& input, const Call& call) {
   refuse_residual(call);
   create_if_needed();
@@ -154,16 +174,18 @@ const Tensor& Sequential::infer(const TensorView& input, const Call& call) {
   own.mode = Mode::inference;
   own.tape = nullptr;
   TensorView activation = input;
-  for (std::size_t i = 0; i < stages_.size(); ++i) {
-    Tensor& output = inference_[i % 2];
-    Layer& layer = *stages_[i].layer;
+  const Tensor* result = nullptr;
+  for (const Stage& stage : stages_) {
+    Layer& layer = *stage.layer;
     within(layer, [&] {
-      output.resize(layer.output_shape(activation.shape()), layer.dtype());
+      Tensor& output = target_in(memory_->inference, layer, activation,
+                                 layer.output_shape(activation.shape()), layer.dtype());
       layer.forward(activation, output, own);
+      result = &output;
     });
-    activation = output;
+    activation = *result;
   }
-  return inference_[(stages_.size() - 1) % 2];
+  return *result;
 }
 
 void Sequential::backward(const TensorView& output_gradient, Gradients gradients,
@@ -181,9 +203,9 @@ void Sequential::backward(const TensorView& output_gradient, Gradients gradients
       MutableTensorView below = input_gradient;
       within(*stages_[i].layer, [&] {
         if (i > 0) {
-          const Tensor& activation = stages_[i - 1].output;
-          gradients_[i % 2].resize(activation.shape(), activation.dtype());
-          below = gradients_[i % 2];
+          const TensorView& activation = stages_[i - 1].output;
+          below = target_in(memory_->gradients, *stages_[i].layer, gradient, activation.shape(),
+                            activation.dtype());
         }
         shared_gradients_->begin_layer(*stages_[i].layer);
         stages_[i].layer->backward(*stages_[i].tape, gradient, below, gradients);

@@ -2,8 +2,10 @@
 
 #pragma once
 
+#include <array>
 #include <memory>
 
+#include "base/arena.hpp"
 #include "comm/schedule.hpp"
 #include "lockstep/model/sequential.hpp"
 
@@ -13,7 +15,15 @@ struct Sequential::Stage {
   std::unique_ptr<Layer> layer;
   std::unique_ptr<Tape> tape;  // of the recorded call
   Shape output_shape;          // for a batch of one
-  Tensor output;               // in training mode
+  MutableTensorView output;    // of the recorded call
+};
+
+struct Sequential::Memory {
+  Arena activations;  // of the recorded call: the outputs of all layers but the last
+  Tensor output;      // of the last
+
+  std::array<Tensor, 2> inference;  // activations in inference mode, in turns
+  std::array<Tensor, 2> gradients;  // of activations, in turns
 };
 
 struct Sequential::Schedules {

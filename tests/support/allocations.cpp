@@ -3,10 +3,36 @@
 #include <link.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
 #include <string_view>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LOCKSTEP_COUNTS_MALLOC 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define LOCKSTEP_COUNTS_MALLOC 0
+#endif
+#endif
+#if !defined(LOCKSTEP_COUNTS_MALLOC) && defined(__GLIBC__)
+#define LOCKSTEP_COUNTS_MALLOC 1
+#elif !defined(LOCKSTEP_COUNTS_MALLOC)
+#define LOCKSTEP_COUNTS_MALLOC 0
+#endif
+
+#if LOCKSTEP_COUNTS_MALLOC
+// What stands behind the functions that are replaced here, and the code of this program.
+extern "C" {
+void* __libc_malloc(std::size_t size);
+void* __libc_calloc(std::size_t num, std::size_t size);
+void* __libc_realloc(void* memory, std::size_t size);
+void* __libc_memalign(std::size_t alignment, std::size_t size);
+extern const char __executable_start;
+extern const char etext;
+}
+#endif
 
 namespace {
 
@@ -40,15 +66,35 @@ void count(const void* caller) noexcept {
   if (address < onednn.first || address >= onednn.last) ++allocations;
 }
 
+#if LOCKSTEP_COUNTS_MALLOC
+
+// The loader calls malloc before this program's own memory is ready, which an atomic does not need.
+void count_own(const void* caller) noexcept {
+  if (caller >= &__executable_start && caller < &etext) ++allocations;
+}
+
+void* heap(std::size_t size) noexcept { return __libc_malloc(size); }
+void* heap(std::size_t alignment, std::size_t size) noexcept {
+  return __libc_memalign(alignment, size);
+}
+
+#else
+
+void* heap(std::size_t size) noexcept { return std::malloc(size); }
+void* heap(std::size_t alignment, std::size_t size) noexcept {
+  return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+#endif
+
 void* take(std::size_t size, const void* caller) noexcept {
   count(caller);
-  return std::malloc(size == 0 ? 1 : size);
+  return heap(size == 0 ? 1 : size);
 }
 
 void* take(std::size_t size, std::align_val_t alignment, const void* caller) noexcept {
   count(caller);
-  const auto boundary = static_cast<std::size_t>(alignment);
-  return std::aligned_alloc(boundary, (size + boundary - 1) / boundary * boundary);
+  return heap(static_cast<std::size_t>(alignment), size);
 }
 
 void* require(void* memory) {
@@ -61,8 +107,36 @@ void* require(void* memory) {
 namespace lockstep::testing {
 
 std::int64_t num_allocations() noexcept { return allocations.load(); }
+bool counts_malloc() noexcept { return LOCKSTEP_COUNTS_MALLOC != 0; }
 
 }  // namespace lockstep::testing
+
+#if LOCKSTEP_COUNTS_MALLOC
+extern "C" {
+
+void* malloc(std::size_t size) {
+  count_own(__builtin_return_address(0));
+  return __libc_malloc(size);
+}
+void* calloc(std::size_t num, std::size_t size) {
+  count_own(__builtin_return_address(0));
+  return __libc_calloc(num, size);
+}
+void* realloc(void* memory, std::size_t size) {
+  count_own(__builtin_return_address(0));
+  return __libc_realloc(memory, size);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t size) {
+  count_own(__builtin_return_address(0));
+  return __libc_memalign(alignment, size);
+}
+int posix_memalign(void** memory, std::size_t alignment, std::size_t size) {
+  count_own(__builtin_return_address(0));
+  *memory = __libc_memalign(alignment, size);
+  return *memory == nullptr ? ENOMEM : 0;
+}
+}
+#endif
 
 // Every form is replaced: sanitizers bring their own, which do not call each other as those of the
 // standard library do.

@@ -14,7 +14,8 @@
 
 namespace lockstep {
 
-/// Contiguous row-major elements, 64-byte aligned, zero at first. Copies copy the elements.
+/// Contiguous row-major elements, 64-byte aligned, zero at first. Copies copy the elements. Those
+/// of 2 MiB and more lie in huge pages where the system has them.
 class LOCKSTEP_EXPORT Tensor {
  public:
   /// No elements.
@@ -58,11 +59,13 @@ class LOCKSTEP_EXPORT Tensor {
 
  private:
   struct Release {
+    std::size_t size;  // bytes
     void operator()(std::byte* memory) const noexcept;
   };
 
+  [[nodiscard]] std::size_t capacity() const noexcept { return memory_.get_deleter().size; }
+
   std::unique_ptr<std::byte[], Release> memory_;
-  std::size_t capacity_ = 0;  // bytes
   DType dtype_ = DType::float32;
   Shape shape_{0};
 };

@@ -32,6 +32,7 @@ class LOCKSTEP_EXPORT Activation final : public Layer {
   [[nodiscard]] std::string configuration() const override;
   [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
+  [[nodiscard]] bool works_in_place() const noexcept override { return true; }
 
   /// The output may be the memory of the input when the call has no tape.
   void forward(const TensorView& input, const MutableTensorView& output, const Call& call) override;

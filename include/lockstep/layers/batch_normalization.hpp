@@ -163,6 +163,7 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   [[nodiscard]] std::string configuration() const override;
   [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
+  [[nodiscard]] bool works_in_place() const noexcept override { return true; }
   void add_appointments(Pass pass, Schedule& schedule) override;
 
  protected:

@@ -42,6 +42,7 @@ class LOCKSTEP_EXPORT Dropout final : public Layer {
   [[nodiscard]] std::string configuration() const override;
   [[nodiscard]] std::unique_ptr<Layer> clone() const override;
   [[nodiscard]] std::unique_ptr<Tape> make_tape() const override;
+  [[nodiscard]] bool works_in_place() const noexcept override { return true; }
 
   /// The output may be the memory of the input. Throws ArgumentError when call.samples is neither
   /// empty nor as long as the batch.

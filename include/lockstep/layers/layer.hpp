@@ -179,6 +179,11 @@ class LOCKSTEP_EXPORT Layer {
                         const MutableTensorView& input_gradient,
                         Gradients gradients = Gradients::overwrite) = 0;
 
+  /// True when two tensors with as many elements may be one memory: input and output of forward()
+  /// without a tape, the output's gradient and the input's in backward(). By default false, which
+  /// is always safe.
+  [[nodiscard]] virtual bool works_in_place() const noexcept { return false; }
+
   /// Makes what the recorded call learned the layer's state, once; by default that of the inner
   /// layers.
   virtual void commit(Tape& tape) noexcept;

@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -31,7 +30,8 @@ struct SequentialOptions {
 };
 
 /// Layers one after another. Every rank of the strategy builds the same model and starts with the
-/// same values. It owns the activations and gradients between its layers and reuses them.
+/// same values. It owns the memory of what passes between its layers, activations and gradients,
+/// and reuses it: once the largest batch was seen no more is needed.
 class LOCKSTEP_EXPORT Sequential {
  public:
   explicit Sequential(SequentialOptions options = {}, Strategy strategy = Strategy::current());
@@ -144,6 +144,7 @@ class LOCKSTEP_EXPORT Sequential {
   void create_if_needed();
   void build_for(const std::optional<Shape>& input_shape);
   void run(const TensorView& input, const Call& call);
+  void plan_activations(const TensorView& input);
   const Tensor& infer(const TensorView& input, const Call& call);
 
   SequentialOptions options_;
@@ -156,11 +157,11 @@ class LOCKSTEP_EXPORT Sequential {
   std::shared_ptr<const Communicator> control_;  // of the replicas; null until built
   struct Schedules;
   std::unique_ptr<Schedules> schedules_;
+  struct Memory;
+  std::unique_ptr<Memory> memory_;
   std::unique_ptr<SharedGradients> shared_gradients_;  // set with is_created_
   std::int64_t step_ = -1;                             // of the recorded call
   bool has_record_ = false;
-  std::array<Tensor, 2> inference_;  // activations, in turns
-  std::array<Tensor, 2> gradients_;  // of activations, in turns
 };
 
 /// The model, not built yet, of a text like those of Sequential::configuration(). Throws
