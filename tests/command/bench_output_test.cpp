@@ -12,7 +12,7 @@ namespace {
 const std::string brief = "bench --rounds 1 --shape 3,5,7,9 --layout nchw ";
 
 // Measures of the layer, of the floor and, where it is installed, of oneDNN.
-const int num_measures = has_onednn() ? 12 : 10;
+const int num_measures = has_onednn() ? 14 : 12;
 
 }  // namespace
 

@@ -36,7 +36,8 @@ TEST_CASE("every measure is a record of one schema, and right") {
   std::set<std::string> alone{"floor forward",    "floor backward",   "floor inference",
                               "forward",          "backward",         "step",
                               "inference",        "relu forward",     "relu backward",
-                              "residual forward", "residual backward"};
+                              "residual forward", "residual backward", "exact forward",
+                              "exact backward"};
   if (has_onednn()) alone.insert({"onednn forward", "onednn backward"});
   std::set<std::string> together = alone;
   together.insert({"sync forward", "sync backward", "sync extra forward", "sync extra backward",
@@ -58,7 +59,7 @@ TEST_CASE("every dtype and layout gives what the reference gives") {
     for (const std::string layout : {"nhwc", "nchw", "nc"})
       CHECK(std::ranges::count_if(records, [&](const nlohmann::json& record) {
               return record.value("layout", "") == layout && record.contains("wrong");
-            }) == 7);
+            }) == 9);
     for (const auto& record : records) require_sound(record);
     CHECK(records.front().at("dtype") == dtype);
   }
@@ -73,7 +74,7 @@ TEST_CASE("several shapes can be given, also as a variable") {
     const Outcome outcome = outcome_of(run);
     CAPTURE(outcome.error);
     REQUIRE(outcome.exit_code == 0);
-    const int num_measures = has_onednn() ? 12 : 10;
+    const int num_measures = has_onednn() ? 14 : 12;
     CHECK(num_occurrences(outcome.output, "\"4x8\"") == num_measures);
     CHECK(num_occurrences(outcome.output, "\"2x3x2x2\"") == 2 * num_measures);
   }

@@ -71,6 +71,7 @@ std::vector<Row> step_rows(const ls::Communicator& world, const std::string& dty
 
   std::vector<Row> rows;
   for (const Candidate& candidate : candidates) {
+    if (candidate.name == "fast step") continue;
     const Series& measured = series.at(candidate.name);
     rows.push_back({.shape = fmt::format("cnn, batch {}", local.batch),
                     .dtype = dtype,
