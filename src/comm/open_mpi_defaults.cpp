@@ -45,23 +45,40 @@ bool is_in_file(const fs::path& path) {
   return names_open_mpi_defaults(file);
 }
 
+// Open MPI looks for files of mpirun's options in more places than this.
+bool may_be_in_option_file(const fs::path& path) {
+  std::ifstream file(path);
+  return !file || names_open_mpi_defaults(file);
+}
+
 std::string variable_or(const char* variable, const std::string& otherwise) {
   const char* const value = std::getenv(variable);
   return value == nullptr ? otherwise : value;
 }
 
-fs::path configuration_folder() {
-  const char* const prefix = std::getenv("OPAL_PREFIX");
-  const std::string installed =
-      prefix == nullptr ? LOCKSTEP_OPEN_MPI_FOLDER : prefix + std::string("/etc");
-  return variable_or("OPAL_SYSCONFDIR", installed);
+// Where Open MPI was installed, and where it may have been moved to.
+std::vector<fs::path> configuration_folders() {
+  std::vector<fs::path> folders{variable_or("OPAL_SYSCONFDIR", LOCKSTEP_OPEN_MPI_FOLDER)};
+  if (const char* const prefix = std::getenv("OPAL_PREFIX"))
+    folders.push_back(fs::path(prefix) / "etc");
+  return folders;
+}
+
+// The files in a list that a variable holds.
+void add_files(const char* variable, std::vector<fs::path>& files) {
+  std::string list = variable_or(variable, "");
+  std::ranges::replace(list, ':', ',');
+  std::istringstream names(list);
+  for (std::string name; std::getline(names, name, ',');)
+    if (!name.empty()) files.emplace_back(name);
 }
 
 }  // namespace
 
 OpenMpiDefaults::OpenMpiDefaults() {
   if (!mpi_version().starts_with("Open MPI v4.") || is_in_environment() ||
-      std::ranges::any_of(open_mpi_parameter_files(), is_in_file))
+      std::ranges::any_of(open_mpi_parameter_files(), is_in_file) ||
+      std::ranges::any_of(open_mpi_option_files(), may_be_in_option_file))
     return;
   for (const Parameter& parameter : parameters) setenv(parameter.variable, parameter.value, 1);
   are_set_ = true;
@@ -73,19 +90,23 @@ OpenMpiDefaults::~OpenMpiDefaults() {
 }
 
 std::vector<fs::path> open_mpi_parameter_files() {
-  const fs::path folder = configuration_folder();
-  const fs::path of_user = fs::path(variable_or("HOME", "")) / ".openmpi/mca-params.conf";
-  const fs::path of_all = folder / "openmpi-mca-params.conf";
-  const fs::path above_all = folder / "openmpi-mca-params-override.conf";
   std::vector<fs::path> files;
-  const auto add = [&](const char* variable, const std::string& otherwise) {
-    std::istringstream list(variable_or(variable, otherwise));
-    for (std::string file; std::getline(list, file, ',');) files.emplace_back(file);
-  };
-  add("OMPI_MCA_mca_base_param_file_prefix", "");  // mpirun --am
-  add("OMPI_MCA_mca_base_envar_file_prefix", "");  // mpirun --tune
-  add("OMPI_MCA_mca_base_param_files", of_user.string() + "," + of_all.string());
-  add("OMPI_MCA_mca_base_override_param_file", above_all.string());
+  for (const char* variable : {"OMPI_MCA_mca_base_param_files", "OMPI_MCA_mca_param_files"})
+    add_files(variable, files);
+  const bool are_chosen = !files.empty();
+  if (!are_chosen) files.push_back(fs::path(variable_or("HOME", "")) / ".openmpi/mca-params.conf");
+  for (const fs::path& folder : configuration_folders()) {
+    if (!are_chosen) files.push_back(folder / "openmpi-mca-params.conf");
+    files.push_back(folder / "openmpi-mca-params-override.conf");
+  }
+  return files;
+}
+
+std::vector<fs::path> open_mpi_option_files() {
+  std::vector<fs::path> files;
+  for (const char* variable :
+       {"OMPI_MCA_mca_base_param_file_prefix", "OMPI_MCA_mca_base_envar_file_prefix"})
+    add_files(variable, files);
   return files;
 }
 

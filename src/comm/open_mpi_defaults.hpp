@@ -32,6 +32,10 @@ class OpenMpiDefaults {
 /// The files where Open MPI looks for parameters, as its environment variables say; not all exist.
 [[nodiscard]] std::vector<std::filesystem::path> open_mpi_parameter_files();
 
+/// The files that options of mpirun (--am, --tune) name. One that cannot be read from here may be
+/// elsewhere.
+[[nodiscard]] std::vector<std::filesystem::path> open_mpi_option_files();
+
 /// True when a line of a parameter file, outside of comments, names what OpenMpiDefaults would set
 /// or depends on.
 [[nodiscard]] bool names_open_mpi_defaults(std::istream& file);

@@ -35,7 +35,10 @@ class Variable {
 };
 
 bool is_looked_at(const char* path) {
-  return std::ranges::count(open_mpi_parameter_files(), std::filesystem::path(path)) > 0;
+  const auto has_path = [&](const std::vector<std::filesystem::path>& files) {
+    return std::ranges::count(files, std::filesystem::path(path)) > 0;
+  };
+  return has_path(open_mpi_parameter_files()) || has_path(open_mpi_option_files());
 }
 
 TEST_CASE("open mpi: a file names a parameter in any line, but not in comments") {
@@ -54,10 +57,13 @@ TEST_CASE("open mpi: its files are those of the user, the machine, and mpirun's 
   CHECK(is_looked_at("/home/of_user/.openmpi/mca-params.conf"));
   CHECK(is_looked_at("/etc/of_machine/openmpi-mca-params.conf"));
   CHECK(is_looked_at("/etc/of_machine/openmpi-mca-params-override.conf"));
-  const Variable am("OMPI_MCA_mca_base_param_file_prefix", "/a,/b"),
+  const Variable am("OMPI_MCA_mca_base_param_file_prefix", "/a:/b"),
       tune("OMPI_MCA_mca_base_envar_file_prefix", "/c"),
       files("OMPI_MCA_mca_base_param_files", "/d,/e");
-  for (const char* path : {"/a", "/b", "/c", "/d", "/e"}) CHECK(is_looked_at(path));
+  const Variable synonym("OMPI_MCA_mca_param_files", "/f"), prefix("OPAL_PREFIX", "/g");
+  for (const char* path : {"/a", "/b", "/c", "/d", "/e", "/f"}) CHECK(is_looked_at(path));
+  CHECK(is_looked_at("/etc/of_machine/openmpi-mca-params-override.conf"));
+  CHECK(is_looked_at("/g/etc/openmpi-mca-params-override.conf"));
   CHECK_FALSE(is_looked_at("/home/of_user/.openmpi/mca-params.conf"));
 }
 
