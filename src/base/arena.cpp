@@ -14,7 +14,13 @@ std::byte* Arena::take(std::size_t size) {
   Mark place = taken_;
   const auto size_left = [&] { return pieces_[place.piece].get_deleter().size - place.used; };
   while (place.piece < pieces_.size() && size_left() < needed) place = {place.piece + 1, 0};
-  if (place.piece == pieces_.size()) add_piece(std::max({needed, capacity(), cache_line}));
+  if (place.piece == pieces_.size()) {
+    if (is_unused()) {
+      pieces_.clear();
+      place = {};
+    }
+    add_piece(std::max({needed, capacity(), cache_line}));
+  }
   taken_ = {place.piece, place.used + needed};
   return pieces_[place.piece].get() + place.used;
 }
