@@ -140,7 +140,10 @@ void Sequential::run(const TensorView& input, const Call& call) {
   for (Stage& stage : stages_) {
     within(*stage.layer, [&] {
       const Shape shape = stage.layer->output_shape(activation.shape());
-      if (&stage == &stages_.back()) {
+      if (&stage != &stages_.back() && stage.layer->shows_outputs()) {
+        stage.shown.resize(shape, stage.layer->dtype());
+        stage.output = stage.shown;
+      } else if (&stage == &stages_.back()) {
         memory_->output.resize(shape, stage.layer->dtype());
         stage.output = memory_->output;
       } else {
@@ -162,7 +165,9 @@ void Sequential::plan_activations(const TensorView& input) {
   const std::int64_t num_samples = input.shape().rank() == 0 ? 0 : input.shape()[0];
   std::size_t size = 0;
   for (std::size_t i = 0; i + 1 < stages_.size(); ++i)
-    size += Arena::size_of(stages_[i].output_shape.with(0, num_samples), stages_[i].layer->dtype());
+    if (!stages_[i].layer->shows_outputs())
+      size +=
+          Arena::size_of(stages_[i].output_shape.with(0, num_samples), stages_[i].layer->dtype());
   memory_->activations.release();
   memory_->activations.reserve(size);
 }
@@ -175,11 +180,14 @@ const Tensor& Sequential::infer(const TensorView& input, const Call& call) {
   own.tape = nullptr;
   TensorView activation = input;
   const Tensor* result = nullptr;
-  for (const Stage& stage : stages_) {
+  for (Stage& stage : stages_) {
     Layer& layer = *stage.layer;
     within(layer, [&] {
-      Tensor& output = target_in(memory_->inference, layer, activation,
-                                 layer.output_shape(activation.shape()), layer.dtype());
+      const Shape shape = layer.output_shape(activation.shape());
+      Tensor& output = layer.shows_outputs()
+                           ? stage.shown_in_inference
+                           : target_in(memory_->inference, layer, activation, shape, layer.dtype());
+      output.resize(shape, layer.dtype());
       layer.forward(activation, output, own);
       result = &output;
     });

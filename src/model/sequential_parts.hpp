@@ -16,6 +16,9 @@ struct Sequential::Stage {
   std::unique_ptr<Tape> tape;  // of the recorded call
   Shape output_shape;          // for a batch of one
   MutableTensorView output;    // of the recorded call
+
+  // Memory of outputs that collections show: of the recorded call, and in inference mode.
+  Tensor shown = {}, shown_in_inference = {};
 };
 
 struct Sequential::Memory {

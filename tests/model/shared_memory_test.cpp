@@ -1,15 +1,18 @@
 // The memory of what passes between the layers of a model: shared where it can be, and without any
 // effect on the numbers.
 
+#include <limits>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "base/convert.hpp"
 #include "layers/every_layer.hpp"
+#include "lockstep/layers/activation.hpp"
 #include "lockstep/layers/batch_normalization.hpp"
 #include "lockstep/layers/flatten.hpp"
 #include "lockstep/model/sequential.hpp"
+#include "lockstep/params/variable_store.hpp"
 #include "model/toy_layers.hpp"
 #include "support/catch.hpp"
 #include "support/gradients.hpp"
@@ -198,4 +201,40 @@ TEST_CASE("shared memory changes no bit, whatever the layers") {
         CHECK(results_of(model, x, dy).is(apart_results_of(apart, x, dy)));
       }
     }
+}
+
+TEST_CASE("outputs that a collection shows stay what the layer gave", "[model]") {
+  const VariableStore store;
+  Sequential model;
+  {
+    const auto scope = store.scope();
+    model.add(
+        BatchNormalization({.dtype = DType::float64, .scope = {.outputs_collections = {"shown"}}}));
+    model.add(Activation({.function = ActivationFunction::relu, .dtype = DType::float64}));
+    model.add(BatchNormalization({.dtype = DType::float64}));
+    model.build({4, 3});
+  }
+  BatchNormalization alone({.dtype = DType::float64});
+  alone.build({4, 3}, Communicator());
+  for (const Mode mode : {Mode::training, Mode::inference})
+    for (const std::int64_t num_rows : {2, 64, 5}) {
+      const Tensor x = random_tensor({num_rows, 3}, 1);
+      model.forward(x, {.mode = mode});
+      const TensorView shown = store.outputs("shown").front().value;
+      CHECK(is_identical(Tensor::copy_of(shown), output_of(alone, x, {.mode = mode})));
+    }
+  Tensor bad = random_tensor({100, 3}, 1);
+  bad.values<double>()[0] = std::numeric_limits<double>::quiet_NaN();
+  const Tensor before = Tensor::copy_of(store.outputs("shown").front().value);
+  CHECK_THROWS(model.forward(bad, {.mode = Mode::training}));
+  CHECK(is_identical(Tensor::copy_of(store.outputs("shown").front().value), before));
+}
+
+TEST_CASE("a class made of a layer that works in place does not", "[model]") {
+  class Sum final : public BatchNormalization {
+   public:
+    using BatchNormalization::BatchNormalization;
+  };
+  CHECK(BatchNormalization().works_in_place());
+  CHECK_FALSE(Sum().works_in_place());
 }

@@ -183,6 +183,8 @@ class LOCKSTEP_EXPORT Layer {
   /// without a tape, the output's gradient and the input's in backward(). By default false, which
   /// is always safe.
   [[nodiscard]] virtual bool works_in_place() const noexcept { return false; }
+  /// Whether collections of a VariableStore show its outputs, which then need memory that stays.
+  [[nodiscard]] bool shows_outputs() const noexcept { return collected_output_ != nullptr; }
 
   /// Makes what the recorded call learned the layer's state, once; by default that of the inner
   /// layers.

@@ -23,7 +23,8 @@ inline constexpr char trainable_variables_collection[] = "trainable_variables";
 inline constexpr char update_ops_collection[] = "update_ops";
 
 /// What a layer gave last, in a collection of outputs. The memory is the one that the layer was
-/// told to write to: the view is good as long as that is there, and shows what is in it now.
+/// told to write to: the view is good as long as that is there, and shows what is in it now. In a
+/// model it is the layer's own, one for training and one for inference.
 struct CollectedOutput {
   std::string layer;
   TensorView value;
