@@ -47,8 +47,7 @@ Samples samples_of(const ColumnLayout& layout, std::int64_t count) noexcept {
 
 template <class T>
 bool add_single_moments(const NormalizationBatch<T>& batch, const Samples& samples,
-                        const double* center, FixedPointSums& sum,
-                        FixedPointSums& sum_squares) noexcept {
+                        const double* center, FixedPointSums& sum, FixedPointSums& sum_squares) {
   const auto rows = rows_of(batch, samples);
   if (!rows) return false;
   for_each_piece(*rows, [&](const VectorBatch<T>& piece, std::int64_t) {
@@ -62,7 +61,7 @@ bool add_single_moments(const NormalizationBatch<T>& batch, const Samples& sampl
 template <class T>
 bool add_single_gradients(const NormalizationBatch<T>& batch, const Samples& samples,
                           const AffineView& output, const AffineView& normalization, const T* dy,
-                          FixedPointSums& sum, FixedPointSums& sum_products) noexcept {
+                          FixedPointSums& sum, FixedPointSums& sum_products) {
   const auto rows = rows_of(batch, samples);
   const std::int64_t num_columns = batch.layout.num_columns;
   if (!rows || !fit<T>(output, num_columns) || !fit<T>(normalization, num_columns)) return false;
@@ -76,10 +75,10 @@ bool add_single_gradients(const NormalizationBatch<T>& batch, const Samples& sam
 
 #define LOCKSTEP_INSTANTIATE(T)                                                                 \
   template bool add_single_moments(const NormalizationBatch<T>&, const Samples&, const double*, \
-                                   FixedPointSums&, FixedPointSums&) noexcept;                  \
+                                   FixedPointSums&, FixedPointSums&);                           \
   template bool add_single_gradients(const NormalizationBatch<T>&, const Samples&,              \
                                      const AffineView&, const AffineView&, const T*,            \
-                                     FixedPointSums&, FixedPointSums&) noexcept
+                                     FixedPointSums&, FixedPointSums&)
 
 LOCKSTEP_INSTANTIATE(float);
 LOCKSTEP_INSTANTIATE(double);

@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/fixed_point.hpp"
 #include "kernels/normalization.hpp"
 
@@ -45,11 +47,14 @@ template <class T>
 template <class T>
 [[nodiscard]] bool add_single_moments(const NormalizationBatch<T>& batch, const Samples& samples,
                                       const double* center, FixedPointSums& sum,
-                                      FixedPointSums& sum_squares) noexcept;
+                                      FixedPointSums& sum_squares);
 template <class T>
 [[nodiscard]] bool add_single_gradients(const NormalizationBatch<T>& batch, const Samples& samples,
                                         const AffineView& output, const AffineView& normalization,
                                         const T* dy, FixedPointSums& sum,
-                                        FixedPointSums& sum_products) noexcept;
+                                        FixedPointSums& sum_products);
+/// Whether those rounded elements to coarse steps only.
+template <class T>
+inline constexpr bool has_coarse_terms = !std::is_same_v<T, double>;
 
 }  // namespace lockstep

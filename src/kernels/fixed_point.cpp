@@ -25,25 +25,31 @@ OutsideBits difference(double sum, double rounder) noexcept {
   return static_cast<OutsideBits>(bits_of(sum) ^ bits_of(rounder));
 }
 
+// Adds column i's term to the words of its sum.
+OutsideBits add_term(const FixedPointRow& row, double term, std::int64_t i, std::int64_t& coarse,
+                     std::int64_t& fine) noexcept {
+  if (row.kind == TermKind::positive && term != 0.0 && term < row.fine_step[i])
+    term = row.fine_step[i];
+  const double sum = term + row.coarse_rounder[i];
+  const double rest = term - (sum - row.coarse_rounder[i]);
+  add_steps(sum, row.coarse_rounder[i], coarse);
+  add_steps(rest + row.fine_rounder[i], row.fine_rounder[i], fine);
+  return difference(sum, row.coarse_rounder[i]);
+}
+
 }  // namespace
 
 OutsideBits add_terms_plainly(const FixedPointRow& row, const double* terms,
                               std::int64_t count) noexcept {
   OutsideBits outside = 0;
   for (std::int64_t i = 0; i < count; ++i) {
-    double term = terms[i];
-    if (row.kind == TermKind::positive && term != 0.0 && term < row.fine_step[i])
-      term = row.fine_step[i];
-    const double sum = term + row.coarse_rounder[i];
-    const double rest = term - (sum - row.coarse_rounder[i]);
-    const double fine_sum = rest + row.fine_rounder[i];
-    outside |= difference(sum, row.coarse_rounder[i]);
-    add_steps(sum, row.coarse_rounder[i], row.coarse[i]);
-    add_steps(fine_sum, row.fine_rounder[i], row.fine[i]);
+    outside |= add_term(row, terms[i], i, row.coarse[i], row.fine[i]);
     if (row.kind != TermKind::measured) continue;
     const double rounder = row.coarse_rounder[i] * (1 << magnitude_shift);
-    add_steps(std::abs(term) + rounder, rounder, row.magnitude[i]);
-    if (term != 0.0) ++row.magnitude[i];
+    add_steps(std::abs(terms[i]) + rounder, rounder, row.magnitude[i]);
+    if (terms[i] != 0.0)
+      row.magnitude[i] =
+          static_cast<std::int64_t>(static_cast<std::uint64_t>(row.magnitude[i]) + 1);
   }
   return outside;
 }
@@ -89,13 +95,10 @@ void FixedPointSums::add(std::span<const double> terms) noexcept {
 }
 
 void FixedPointSums::add_equal(double term, std::int64_t num_terms) noexcept {
+  const FixedPointRow columns = row(0);
   for (std::size_t i = 0; i < totals_.size(); ++i) {
-    const double sum = term + coarse_rounder_[i];
-    const double rest = term - (sum - coarse_rounder_[i]);
-    note(difference(sum, coarse_rounder_[i]));
     std::int64_t coarse = 0, fine = 0;
-    add_steps(sum, coarse_rounder_[i], coarse);
-    add_steps(rest + fine_rounder_[i], fine_rounder_[i], fine);
+    note(add_term(columns, term, static_cast<std::int64_t>(i), coarse, fine));
     totals_[i] += (Wide{coarse} * (1 << fine_bits) + fine) * num_terms;
   }
 }

@@ -36,6 +36,15 @@ void spread(const Columns& columns, const Strip& strip, Value&& value, AlignedRo
   std::fill_n(values + strip.width, 64, Wide{0});
 }
 
+// Integers that nobody will read may overflow.
+template <class Sum>
+Sum sum_of_two(Sum a, Sum b) {
+  if constexpr (std::is_integral_v<Sum>)
+    return static_cast<Sum>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+  else
+    return a + b;
+}
+
 // sums[channel of j] += values[j].
 template <class Sum>
 void fold(const Columns& columns, const Strip& strip, const AlignedRow<Sum>& row, Sum* sums) {
@@ -44,10 +53,11 @@ void fold(const Columns& columns, const Strip& strip, const AlignedRow<Sum>& row
   for (std::int64_t start = 0; start < strip.width; start += period) {
     const Sum* values = row.values + start;
     if (columns.inner == 1)
-      for (std::int64_t j = 0; j < period; ++j) first[j] += values[j];
+      for (std::int64_t j = 0; j < period; ++j) first[j] = sum_of_two(first[j], values[j]);
     else
       for (std::int64_t c = 0; c < period / columns.inner; ++c, values += columns.inner)
-        first[c] += std::accumulate(values, values + columns.inner, Sum{0});
+        first[c] = sum_of_two(
+            first[c], std::accumulate(values, values + columns.inner, Sum{0}, sum_of_two<Sum>));
   }
 }
 

@@ -50,9 +50,9 @@ Broadcast broadcast_of(const char* what, const Shape& shape, const Shape& input,
   return result;
 }
 
-// A batch of one, which the tensor has an axis for: other ranks may have one with more samples.
-bool has_one_sample(const Tensor& tensor, const Shape& input, std::span<const int> axes) {
-  return !is_channel(axes, 0) && input[0] == 1 && tensor.shape().rank() == input.rank();
+// Whether the tensor has an axis for samples, be there one or many on this rank.
+bool has_sample_axis(const Tensor& tensor, const Shape& input, std::span<const int> axes) {
+  return !is_channel(axes, 0) && tensor.shape().rank() == input.rank();
 }
 
 // Calls visit(index into the tensor, channel) for every element of the input, in order.
@@ -121,8 +121,8 @@ void AdjustmentValues::set(const Adjustment& adjustment, const Shape& input_shap
   const auto of_scale = broadcast_of("scale", adjustment.scale.shape(), input_shape, axes);
   const auto of_bias = broadcast_of("bias", adjustment.bias.shape(), input_shape, axes);
   is_per_sample = of_scale.is_per_sample || of_bias.is_per_sample ||
-                  (differs_by_rank && (has_one_sample(adjustment.scale, input_shape, axes) ||
-                                       has_one_sample(adjustment.bias, input_shape, axes)));
+                  (differs_by_rank && (has_sample_axis(adjustment.scale, input_shape, axes) ||
+                                       has_sample_axis(adjustment.bias, input_shape, axes)));
   fingerprint = fingerprint_of(scale, bias);
 
   const auto spread = [&](const Broadcast& broadcast, const std::vector<double>& values,

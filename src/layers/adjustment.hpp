@@ -24,8 +24,8 @@ struct AdjustmentValues {
 
   /// Takes what the function returned for an input of `input_shape`. A tensor is broadcast as NumPy
   /// does it, but one axis with an element per channel always means channels. Where adjustments
-  /// differ by rank, what has one sample for a batch of one is per sample. Throws ArgumentError
-  /// for tensors that are not floating or cannot be broadcast to the input.
+  /// differ by rank, what has an axis for samples is per element, for any number of them. Throws
+  /// ArgumentError for tensors that are not floating or cannot be broadcast to the input.
   void set(const Adjustment& adjustment, const Shape& input_shape, std::span<const int> axes,
            bool differs_by_rank);
 };

@@ -64,9 +64,9 @@ class IntegerGradientSums final : public BatchGradientSums {
   IntegerGradientSums(std::size_t num_channels, bool is_adjusted);
 
   /// Of the variable where a layer remembers them.
-  [[nodiscard]] static std::size_t num_exponents(std::size_t num_channels,
-                                                 bool is_adjusted) noexcept {
-    return gradient_sums_length(num_channels, is_adjusted);
+  /// The same with and without an adjustment, so that such layers can share variables.
+  [[nodiscard]] static std::size_t num_exponents(std::size_t num_channels) noexcept {
+    return gradient_sums_length(num_channels, true);
   }
   /// Those of a layer that has seen nothing.
   static void set_first_exponents(Variable& grid) noexcept;

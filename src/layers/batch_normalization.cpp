@@ -3,6 +3,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
+#include <typeinfo>
 #include <utility>
 
 #include "base/convert.hpp"
@@ -53,6 +54,10 @@ BatchNormalization& BatchNormalization::operator=(BatchNormalization&&) noexcept
 BatchNormalization SyncBatchNormalization(BatchNormalizationOptions options) {
   options.synchronized = true;
   return BatchNormalization(std::move(options));
+}
+
+bool BatchNormalization::works_in_place() const noexcept {
+  return typeid(*this) == typeid(BatchNormalization);
 }
 
 Shape BatchNormalization::output_shape(const Shape& input_shape) const { return input_shape; }

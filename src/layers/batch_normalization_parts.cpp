@@ -68,7 +68,7 @@ void BatchNormalization::Parts::center(Record& record) const {
   if (gradient_grid != nullptr) {
     const auto exponents = std::as_const(*gradient_grid).value().values<std::int64_t>();
     record.gradient_grid.assign(exponents.begin(), exponents.end());
-    record.next_gradient_grid.resize(exponents.size());
+    record.next_gradient_grid = record.gradient_grid;
   }
   if (center.empty()) return;
   std::ranges::copy(record.shift, center.begin());

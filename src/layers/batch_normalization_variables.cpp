@@ -83,10 +83,9 @@ void BatchNormalization::create_grids(Parts& parts) {
     const Shape shape{static_cast<std::int64_t>(num_exponents) / num_channels, num_channels};
     return &add_variable(name, Tensor(shape, DType::int64), VariableRole::state);
   };
-  const bool is_adjusted = options_.adjustment != nullptr;
   parts.grid = add("grid", IntegerSums::num_exponents(parts.num_channels));
   parts.gradient_grid =
-      add("gradient_grid", IntegerGradientSums::num_exponents(parts.num_channels, is_adjusted));
+      add("gradient_grid", IntegerGradientSums::num_exponents(parts.num_channels));
   if (reuses_variables()) return;
   IntegerSums::set_first_exponents(*parts.grid);
   IntegerGradientSums::set_first_exponents(*parts.gradient_grid);

@@ -64,12 +64,15 @@ void IntegerGradientSums::for_each_term(const Record& record, const TensorView& 
 bool IntegerGradientSums::add_at_once(const Record& record, const TensorView& output_gradient) {
   if (record.has_ghosts || is_adjusted_) return false;
   bool is_done = false;
+  bool is_coarse = false;
   record.visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
     is_done =
         add_single_gradients(batch, samples_of(batch.layout, record.num_samples()),
                              view_of(record.output), view_of(record.normalization),
                              output_gradient.values<T>().data(), sums_.local(0), sums_.local(1));
+    is_coarse = is_done && has_coarse_terms<T>;
   });
+  if (is_coarse) sums_.note_coarse_terms();
   return is_done;
 }
 
@@ -88,7 +91,7 @@ void IntegerGradientSums::write_message(const Record& record, const TensorView& 
 
 void IntegerGradientSums::add(const Record& record, const TensorView& output_gradient,
                               Exchange& exchange) {
-  std::ranges::copy(record.gradient_grid, exponents_.begin());
+  std::ranges::copy(std::span(record.gradient_grid).first(exponents_.size()), exponents_.begin());
   std::ranges::fill(is_spoiled_, 0);
   write_message(record, output_gradient, exchange);
 }
@@ -97,11 +100,12 @@ void IntegerGradientSums::take(Record& record, const TensorView& output_gradient
                                Exchange& exchange) {
   sums_.read(exchange.integers());
   if (find_due()) {
-    take_largest(record, output_gradient);
+    // An activation of the user's may throw; the other ranks wait in both messages.
+    auto failure = attempt([&] { take_largest(record, output_gradient); });
     exchange.maximum(largest_);
     fit_grids();
-    write_message(record, output_gradient, exchange);
-    exchange.merge_again();
+    if (!failure) failure = attempt([&] { write_message(record, output_gradient, exchange); });
+    exchange.merge_again(failure);
     sums_.read(exchange.integers());
   }
   read_sums(merged_);

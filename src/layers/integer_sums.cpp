@@ -61,8 +61,10 @@ void IntegerSums::add_samples(const Record& record) {
   const double* const center = record.normalization.center.data();
   record.visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
     const Samples samples = samples_of(batch.layout, record.num_samples());
-    if (add_single_moments(batch, samples, center, sum, sum_squares))
+    if (add_single_moments(batch, samples, center, sum, sum_squares)) {
+      if (has_coarse_terms<T>) sums_.note_coarse_terms();
       return count.add_equal(1.0, samples.count);
+    }
     const bool has_weights = batch.weights.values != nullptr;
     if (!has_weights) count.add_equal(record.largest_sample_weight(), samples.count);
     for (std::int64_t n = 0; n < samples.count; ++n) {
@@ -148,10 +150,8 @@ void IntegerSums::recenter(Record& record, std::span<const double> range) {
     if (is_due_[c] == 0 && !may_be_outside(weight, distance(), c, exponents_)) continue;
     const double middle = rounded_to(dtype_, std::midpoint(maximum, minimum));
     if (!record.has_ghosts && std::isfinite(middle)) center = middle;
-    if (distance() > 0.0 && weight > 0.0) {
-      fit_exponents(weight, distance(), c, exponents_);
-      is_spoiled_[c] = exponents_[moment_sums::sum_squares * num_channels_ + c] > max_exponent;
-    }
+    fit_exponents(weight, distance(), c, exponents_);
+    is_spoiled_[c] = exponents_[moment_sums::sum_squares * num_channels_ + c] > max_exponent;
   }
 }
 

@@ -10,7 +10,7 @@ namespace {
 constexpr int total_bits = coarse_bits + fine_bits;
 constexpr int low_bits = 40;  // 0x1p40 below
 constexpr std::int64_t low_mask = (std::int64_t{1} << low_bits) - 1;
-constexpr std::size_t num_header_words = 2;
+constexpr std::size_t num_header_words = 3;
 
 std::size_t words_of(TermKind kind) noexcept { return kind == TermKind::measured ? 3 : 2; }
 
@@ -40,6 +40,7 @@ void ExactSums::reset(std::span<const std::int64_t> exponents) {
   std::ranges::transform(exponents, exponents_.begin(), [](std::int64_t exponent) {
     return std::clamp(exponent, min_exponent, max_exponent);
   });
+  has_coarse_terms_ = false;
   for (std::size_t sum = 0; sum < local_.size(); ++sum)
     local_[sum].reset(std::span(exponents_).subspan(index(sum, 0), num_channels_));
 }
@@ -47,7 +48,8 @@ void ExactSums::reset(std::span<const std::int64_t> exponents) {
 void ExactSums::write(std::int64_t num_samples, std::span<std::int64_t> words) noexcept {
   const auto is_outside = [](const FixedPointSums& sums) { return sums.has_outside(); };
   words[0] = std::ranges::any_of(local_, is_outside) ? 1 : 0;
-  words[1] = num_samples;
+  words[1] = has_coarse_terms_ && num_samples > 0 ? 1 : 0;
+  words[2] = num_samples;
   auto rest = words.subspan(num_header_words);
   for (FixedPointSums& sums : local_) {
     const std::span<const Wide> totals = sums.totals();
@@ -63,7 +65,8 @@ void ExactSums::write(std::int64_t num_samples, std::span<std::int64_t> words) n
 
 void ExactSums::read(std::span<const std::int64_t> words) noexcept {
   has_outside_ = words[0] != 0;
-  num_samples_ = words[1];
+  has_coarse_terms_ = words[1] != 0;
+  num_samples_ = words[2];
   auto rest = words.subspan(num_header_words);
   for (std::size_t sum = 0; sum < local_.size(); ++sum) {
     const TermKind kind = local_[sum].kind();
@@ -87,6 +90,10 @@ long double ExactSums::coarse_error(std::size_t sum, std::size_t channel) const 
   return rounding_error(num_samples_, exponents_[index(sum, channel)] - coarse_bits);
 }
 
+long double ExactSums::error(std::size_t sum, std::size_t channel) const noexcept {
+  return has_coarse_terms_ ? coarse_error(sum, channel) : fine_error(sum, channel);
+}
+
 long double ExactSums::fine_error(std::size_t sum, std::size_t channel) const noexcept {
   return rounding_error(num_samples_, exponents_[index(sum, channel)] - total_bits);
 }
@@ -98,6 +105,7 @@ double ExactSums::magnitude(std::size_t sum, std::size_t channel) const noexcept
 }
 
 std::int64_t exponent_above(double value) noexcept {
+  if (!std::isfinite(value)) return max_exponent + 1;
   int exponent = 0;
   std::frexp(value, &exponent);
   return exponent;
@@ -121,7 +129,7 @@ bool is_coarse(const ExactSums& sums, const Moments& moments, std::size_t channe
   if (sums.fine_error(moment_sums::count, channel) > 0x1p-40L * count) return true;
   if (sums.value(moment_sums::sum_squares, channel) == 0.0L) return false;
   const auto squares = count * static_cast<long double>(moments.variance[channel]);
-  return sums.coarse_error(moment_sums::sum_squares, channel) > 0x1p-18L * squares;
+  return sums.error(moment_sums::sum_squares, channel) > 0x1p-18L * squares;
 }
 
 void predict_exponents(const Moments& moments, std::int64_t num_samples,
@@ -129,28 +137,34 @@ void predict_exponents(const Moments& moments, std::int64_t num_samples,
   const std::size_t num_channels = moments.count.size();
   for (std::size_t c = 0; c < num_channels; ++c) {
     const double variance = moments.variance[c];
-    if (!(moments.count[c] > 0.0 && variance > 0.0) || !std::isfinite(variance)) continue;
+    if (!(moments.count[c] > 0.0) || !std::isfinite(variance)) continue;
     const std::int64_t count = exponent_above(moments.count[c] / static_cast<double>(num_samples));
+    const auto set = [&](std::size_t sum, std::int64_t exponent) {
+      exponents[sum * num_channels + c] = std::clamp(exponent, min_exponent, max_exponent);
+    };
+    set(moment_sums::count, count + 24);
+    if (variance == 0.0) continue;
     const std::int64_t deviation = exponent_above(std::sqrt(variance));
-    exponents[moment_sums::count * num_channels + c] = count + 24;
-    exponents[moment_sums::sum * num_channels + c] = count + deviation + 12;
-    exponents[moment_sums::sum_squares * num_channels + c] = count + 2 * deviation + 24;
+    set(moment_sums::sum, count + deviation + 12);
+    set(moment_sums::sum_squares, count + 2 * deviation + 24);
   }
 }
 
 void fit_exponents(double count, double distance, std::size_t channel,
                    std::span<std::int64_t> exponents) noexcept {
+  if (!(count > 0.0)) return;
   const std::size_t num_channels = exponents.size() / moment_sums::num;
   const std::int64_t above_count = exponent_above(count) + 1;
-  const std::int64_t above_distance = exponent_above(distance);
   exponents[moment_sums::count * num_channels + channel] = above_count;
+  if (!(distance > 0.0)) return;
+  const std::int64_t above_distance = exponent_above(distance);
   exponents[moment_sums::sum * num_channels + channel] = above_count + above_distance;
   exponents[moment_sums::sum_squares * num_channels + channel] = above_count + 2 * above_distance;
 }
 
 bool may_be_outside(double count, double distance, std::size_t channel,
                     std::span<const std::int64_t> exponents) noexcept {
-  std::int64_t needed[moment_sums::num];
+  std::int64_t needed[moment_sums::num] = {min_exponent, min_exponent, min_exponent};
   fit_exponents(count, distance, 0, needed);
   const std::size_t num_channels = exponents.size() / moment_sums::num;
   for (std::size_t sum = 0; sum < moment_sums::num; ++sum)
@@ -168,7 +182,8 @@ std::int64_t predicted_exponent(const ExactSums& sums, std::size_t sum, std::siz
                                 std::int64_t present) noexcept {
   const double magnitude = sums.magnitude(sum, channel);
   if (!(magnitude > 0.0)) return present;
-  return exponent_above(magnitude / static_cast<double>(sums.num_samples())) + 24;
+  const std::int64_t mean = exponent_above(magnitude / static_cast<double>(sums.num_samples()));
+  return std::clamp(mean + 18, min_exponent, max_exponent);
 }
 
 }  // namespace lockstep

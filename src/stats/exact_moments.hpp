@@ -15,8 +15,8 @@ namespace lockstep {
 /// Several sums per channel that cross the ranks together.
 ///
 /// Every sum has two words per channel, the low 40 bits of the integer and the rest, and those that
-/// are measured a third one. In front of all stand how many ranks had a term off its grid, and the
-/// number of samples.
+/// are measured a third one. In front of all stand how many ranks had a term off its grid, how many
+/// rounded terms to coarse steps, and the number of samples.
 class ExactSums {
  public:
   ExactSums(std::initializer_list<TermKind> kinds, std::size_t num_channels);
@@ -31,6 +31,9 @@ class ExactSums {
   /// The sums of this rank.
   [[nodiscard]] FixedPointSums& local(std::size_t sum) noexcept { return local_[sum]; }
 
+  /// Terms were rounded to coarse steps only.
+  void note_coarse_terms() noexcept { has_coarse_terms_ = true; }
+
   /// This rank's message for `num_samples` samples.
   void write(std::int64_t num_samples, std::span<std::int64_t> words) noexcept;
   /// Takes over what all ranks' messages add up to.
@@ -42,9 +45,11 @@ class ExactSums {
   [[nodiscard]] bool has_outside() const noexcept { return has_outside_; }
   /// A sum, exact but for the rounding of its terms and of the result.
   [[nodiscard]] long double value(std::size_t sum, std::size_t channel) const noexcept;
-  /// What rounding its terms to coarse, or to fine steps may have done to it at most.
+  /// What rounding its terms to coarse steps, to fine ones, or to what they were rounded to may
+  /// have done to it.
   [[nodiscard]] long double coarse_error(std::size_t sum, std::size_t channel) const noexcept;
   [[nodiscard]] long double fine_error(std::size_t sum, std::size_t channel) const noexcept;
+  [[nodiscard]] long double error(std::size_t sum, std::size_t channel) const noexcept;
   /// Of a measured sum: the sum of magnitudes, at least a coarse step of magnitudes if any term is
   /// not 0.
   [[nodiscard]] double magnitude(std::size_t sum, std::size_t channel) const noexcept;
@@ -61,6 +66,7 @@ class ExactSums {
   std::vector<std::int64_t> magnitudes_;
   std::int64_t num_samples_ = 0;
   bool has_outside_ = false;
+  bool has_coarse_terms_ = false;  // of this rank, or of any once sums were read
 };
 
 /// The smallest e with |value| < 2^e.
@@ -86,7 +92,7 @@ void predict_exponents(const Moments& moments, std::int64_t num_samples,
                        std::span<std::int64_t> exponents) noexcept;
 
 /// The grids of `channel` for elements no farther than `distance` from the center, of which samples
-/// have at most the weight `count`.
+/// have at most the weight `count`. Where one is 0, what depends on it stays.
 void fit_exponents(double count, double distance, std::size_t channel,
                    std::span<std::int64_t> exponents) noexcept;
 /// True where such elements might not fit into the present grids.
@@ -96,10 +102,11 @@ void fit_exponents(double count, double distance, std::size_t channel,
 /// Measured sums of a layer that has seen nothing: for terms of a size between 1e-5 and 4096.
 inline constexpr std::int64_t first_measured_exponent = 12;
 
-/// True where rounding may have changed a measured sum by more than 2^-22 of its magnitude.
+/// True where rounding to coarse steps would change a measured sum by more than 2^-22 of its
+/// magnitude: that magnitude itself is not known well below.
 [[nodiscard]] bool is_coarse(const ExactSums& sums, std::size_t sum, std::size_t channel) noexcept;
 
-/// The grid for the next terms of a measured sum: they may grow by 2^24.
+/// The grid for the next terms of a measured sum: they may grow by 2^18.
 [[nodiscard]] std::int64_t predicted_exponent(const ExactSums& sums, std::size_t sum,
                                               std::size_t channel, std::int64_t present) noexcept;
 

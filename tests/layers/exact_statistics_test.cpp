@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "base/random.hpp"
 #include "lockstep/layers/batch_normalization.hpp"
 #include "support/catch.hpp"
+#include "support/close.hpp"
+#include "support/errors.hpp"
 #include "support/gradients.hpp"
 #include "support/kernels.hpp"
 #include "support/mpi.hpp"
@@ -231,4 +234,80 @@ TEST_CASE("bits do not depend on ranks under any option", "[layers][exact]") {
   check_bits({"axes", {global_batch, 3, 2, 5}, {.axis = {1, 3}}});
   check_bits({"axes", {global_batch, 3, 1, 5}, {.axis = {1, 3}}});
   check_bits({"axes", {global_batch, 3, 2, 5}, {.axis = {1, 2}}});
+}
+
+TEST_CASE("weights of any size count a constant channel, in one message", "[layers][exact]") {
+  const Communicator world = Communicator::world();
+  const std::int64_t one = world.is_solo() ? 0 : 1;
+  const double size = GENERATE(1e9, 1e6, 2e-5, 1e-18);
+  Tensor x = random_tensor({4, 2, 8, 8}, 1), dy = random_tensor({4, 2, 8, 8}, 2);
+  for (std::size_t i = 0; i < x.values<double>().size(); ++i)
+    if (i / 64 % 2 == 0) x.values<double>()[i] = 0.0;
+  Tensor weights({4}, DType::float64);
+  std::ranges::fill(weights.values<double>(), size);
+  const auto run_with = [&](Statistics statistics, Tensor& dx) {
+    BatchNormalization layer(
+        {.axis = 1, .statistics = statistics, .synchronized = true, .dtype = DType::float64});
+    layer.build(x.shape(), world);
+    Tensor y(x.shape(), DType::float64);
+    BatchNormalizationTape tape;
+    for (int step = 0; step < 4; ++step) {
+      const std::int64_t before = num_allreduces();
+      layer.forward(x, y, {.mode = Mode::training, .tape = &tape, .batch_weights = weights});
+      if (step > 1) REQUIRE_ON_ALL_RANKS(world, num_allreduces() - before == one);
+      layer.backward(tape, dy, dx);
+    }
+    return tape.batch_count()[0];
+  };
+  Tensor exact(x.shape(), DType::float64), fast(x.shape(), DType::float64);
+  const double count = run_with(Statistics::exact, exact);
+  REQUIRE_ON_ALL_RANKS(world, count == Approx(256.0 * size * world.size()).epsilon(1e-10));
+  REQUIRE_ON_ALL_RANKS(world, run_with(Statistics::fast, fast) == Approx(count).epsilon(1e-10));
+  REQUIRE_ON_ALL_RANKS(world, distance(exact.values<double>(), fast.values<double>()) < 1e-9);
+}
+
+TEST_CASE("an activation that throws is an error on all ranks, in a range round too",
+          "[layers][exact]") {
+  const Communicator world = Communicator::world();
+  // The sums of the first pass take one call per element, and their round comes after.
+  const auto [shape, fatal_call] =
+      GENERATE(values<std::pair<Shape, int>>({{{4, 8}, 3}, {{4, 2, 3, 3}, 3}, {{4, 2, 3, 3}, 77}}));
+  int calls = 0;
+  bool is_armed = true;
+  const CustomActivation activation{
+      "brittle", [](double z) { return z; },
+      [&, fatal_call = fatal_call](double) {
+        if (is_armed && ++calls == fatal_call && world.rank() == world.size() - 1)
+          throw DataError("no derivative");
+        return 1.0;
+      }};
+  BatchNormalization layer(
+      {.axis = 1, .activation = activation, .synchronized = true, .dtype = DType::float64});
+  layer.build(shape, world);
+  const Tensor x = random_tensor(shape, 1);
+  Tensor dy = random_tensor(shape, 2), y(shape, DType::float64), dx(shape, DType::float64);
+  for (double& value : dy.values<double>()) value *= 1e-9;
+  BatchNormalizationTape tape;
+  layer.forward(x, y, {.mode = Mode::training, .tape = &tape});
+  calls = 0;
+  const Caught caught = caught_from([&] { layer.backward(tape, dy, dx); });
+  REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::data));
+  is_armed = false;
+  layer.forward(x, y, {.mode = Mode::training, .tape = &tape});
+  layer.backward(tape, dy, dx);
+}
+
+TEST_CASE("dense batches of nothing but infinity and NaN are an error", "[layers][exact]") {
+  const Communicator world = Communicator::world();
+  const double bad =
+      GENERATE(std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN());
+  const std::int64_t num_channels = GENERATE(1, 3, 40);
+  for (const DType dtype : {DType::float32, DType::float64}) {
+    BatchNormalization layer({.synchronized = true, .dtype = dtype});
+    const Tensor x = numbers({global_batch, num_channels}, dtype, {bad, 0.0}, 1);
+    layer.build(x.shape(), world);
+    Tensor y(x.shape(), dtype);
+    const Caught caught = caught_from([&] { layer.forward(x, y, {.mode = Mode::training}); });
+    REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::non_finite));
+  }
 }
