@@ -147,7 +147,8 @@ std::vector<std::pair<std::int64_t, std::int64_t>> random_parts(const Problem& p
   for (std::size_t i = 0; i + 1 < ends.size(); ++i)
     parts.emplace_back(ends[i] * problem.granularity,
                        (ends[i + 1] - ends[i]) * problem.granularity);
-  std::ranges::rotate(parts, parts.begin() + static_cast<std::ptrdiff_t>(seed % parts.size()));
+  std::rotate(parts.begin(), parts.begin() + static_cast<std::ptrdiff_t>(seed % parts.size()),
+              parts.end());
   return parts;
 }
 
