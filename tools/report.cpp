@@ -44,6 +44,7 @@ ls::Record fields_of(const ls::EpochRecord& record, const Speed& speed) {
           {"accuracy", record.training.metrics[0]},
           {"validation_loss", record.validation->loss},
           {"validation_accuracy", record.validation->metrics[0]},
+          {"skipped_steps", record.num_skipped},
           {"seconds", record.seconds},
           {"samples_per_second", speed.samples_per_second},
           {"communication_share", speed.communication_share}};

@@ -37,11 +37,15 @@ ls::FitOptions fit_options_of(const TrainOptions& options, const DataSource& dat
   return fit;
 }
 
-// Layers refuse what is not finite, but after the last step there is none to do so.
+// Steps refuse what is not finite, but after the last one there is none to do so, and where they
+// skip it there may have been nothing else.
 void check_finite(const ls::History& history) {
   const ls::EpochRecord& last = history.epochs.back();
-  if (std::isfinite(last.training.loss) && std::isfinite(last.validation->loss)) return;
-  ls::throw_error(ls::ErrorCode::non_finite, "the loss is not finite; try a smaller --lr",
+  const bool is_finite = std::isfinite(last.training.loss) && std::isfinite(last.validation->loss);
+  if (is_finite && last.training.num_samples > 0) return;
+  ls::throw_error(ls::ErrorCode::non_finite,
+                  is_finite ? "all steps of the last epoch were skipped; try a smaller --lr"
+                            : "the loss is not finite; try a smaller --lr",
                   std::make_shared<ls::ErrorOrigin>());
 }
 
@@ -64,9 +68,11 @@ void train(const ls::Communicator& world, const TrainOptions& options) {
       report = std::make_shared<Report>(options, hosts, data.training->num_samples());
   });
 
-  ls::Trainer trainer(
-      *model, optimizer_of(options), std::make_unique<ls::SparseCategoricalCrossentropy>(),
-      {.metrics = {std::make_shared<ls::SparseCategoricalAccuracy>()}, .seed = options.seed});
+  ls::Trainer trainer(*model, optimizer_of(options),
+                      std::make_unique<ls::SparseCategoricalCrossentropy>(),
+                      {.metrics = {std::make_shared<ls::SparseCategoricalAccuracy>()},
+                       .seed = options.seed,
+                       .nonfinite = nonfinite_of(options)});
   ls::FitOptions fit = fit_options_of(options, data);
   if (report) fit.callbacks = {report};
   check_finite(trainer.fit(*data.training, fit));

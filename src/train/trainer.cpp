@@ -107,7 +107,9 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
       const auto size = static_cast<std::int64_t>(sampler.batch(i).size());
       return read(data, sampler.batch(i, model.strategy().shard_of(size, unit)));
     });
-    std::ranges::transform(sums, step_sums, sums.begin(), std::plus());
+    epoch.num_skipped += record.is_skipped ? 1 : 0;
+    if (!is_nonfinite || !record.is_skipped)
+      std::ranges::transform(sums, step_sums, sums.begin(), std::plus());
     carry("on_step_end", [&] {
       const Doing doing(activity, Activity::step_callbacks);
       for (const auto& callback : fit_options.callbacks) callback->on_step_end(trainer, record);
