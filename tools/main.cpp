@@ -29,8 +29,7 @@ int exit_code_of(lockstep::ErrorCode code) {
 int carry_out(const lockstep::Communicator&, int exit_code) { return exit_code; }
 
 int carry_out(const lockstep::Communicator& world, const TrainOptions& options) {
-  train(world, options);
-  return exit_ok;
+  return train(world, options) ? exit_ok : exit_stopped;
 }
 
 int carry_out(const lockstep::Communicator& world, const BenchOptions& options) {

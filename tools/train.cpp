@@ -1,6 +1,7 @@
 #include "train.hpp"
 
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -12,6 +13,7 @@
 #include "lockstep/train/metric.hpp"
 #include "lockstep/train/optimizer.hpp"
 #include "lockstep/train/population_statistics.hpp"
+#include "lockstep/train/stop_signals.hpp"
 #include "lockstep/train/trainer.hpp"
 #include "models.hpp"
 #include "on_all_ranks.hpp"
@@ -51,7 +53,8 @@ void check_finite(const ls::History& history) {
 
 }  // namespace
 
-void train(const ls::Communicator& world, const TrainOptions& options) {
+bool train(const ls::Communicator& world, const TrainOptions& options) {
+  const ls::StopSignals signals;
   const ls::Strategy strategy(world.dup());
   DataSource data;
   std::optional<ls::Sequential> model;
@@ -75,7 +78,17 @@ void train(const ls::Communicator& world, const TrainOptions& options) {
                        .nonfinite = nonfinite_of(options)});
   ls::FitOptions fit = fit_options_of(options, data);
   if (report) fit.callbacks = {report};
-  check_finite(trainer.fit(*data.training, fit));
+  std::optional<ls::StopFile> stop_file;  // rank 0 looks
+  if (report && !options.out.empty())
+    stop_file.emplace(std::filesystem::path(options.out) / "stop");
+  fit.stop_when = [&] { return signals.have_come() || (stop_file && stop_file->is_there()); };
+  const ls::History history = trainer.fit(*data.training, fit);
+  if (history.is_stopped) {
+    if (stop_file) stop_file->remove();
+    if (report) report->finish(trainer.num_steps(), true);
+    return false;
+  }
+  check_finite(history);
   if (options.precise_statistics) {
     ls::replace_moving_statistics(
         *model, ls::population_statistics(*model, *data.training, {.batch_size = options.batch}));
@@ -84,5 +97,6 @@ void train(const ls::Communicator& world, const TrainOptions& options) {
       if (report) report->write_precise(validation);
     });
   }
-  if (report) report->finish();
+  if (report) report->finish(trainer.num_steps(), false);
+  return true;
 }

@@ -170,7 +170,6 @@ void Trainer::Parts::run_step(const Batch& batch) {
   phase = "loss";
   const std::span<double> sums = gradients->sums();
   std::ranges::fill(sums, 0.0);
-  flags()[wants_stop] = stop_requested ? 1.0 : 0.0;
   loss_gradient.resize(predictions.shape(), parameter_dtype_of(predictions.dtype()));
   add_sums(predictions, batch.targets, loss_gradient, sums);
   step_loss = sums[loss_sum];
@@ -181,6 +180,8 @@ void Trainer::Parts::run_step(const Batch& batch) {
   flags()[nonfinite_penalty] = std::isfinite(step_penalty) ? 0.0 : 1.0;
   phase = "backward";
   model.backward(output_gradient);
+  phase = "stop_when";
+  flags()[wants_stop] = wants_to_stop() ? 1.0 : 0.0;
   phase = "gradients";
   gradients->merge(num_steps);
   judge_numbers();
@@ -250,7 +251,9 @@ void Trainer::Parts::try_update() {
 void Trainer::Parts::finish_step() noexcept {
   const std::span<const double> sums = gradients->sums();
   std::ranges::copy(sums.first(step_sums.size()), step_sums.begin());
-  is_stopping = is_stopping || flags()[wants_stop] > 0.0;
+  record.is_stopping = flags()[wants_stop] > 0.0;
+  if (record.is_stopping) stop_requested = false;
+  is_stopping = is_stopping || record.is_stopping;
   add_penalty(step_penalty, step_sums);
   write_scores(step_sums, record.training);
   record.step = num_steps++;

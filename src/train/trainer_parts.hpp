@@ -31,18 +31,18 @@ struct Batch {
 /// What runs in a trainer, ordered by how little may be called meanwhile.
 enum class Activity : std::uint8_t { none, epoch_callbacks, step_callbacks };
 
-/// Something is being done as long as this lives.
+/// Something is being done, or is known, as long as this lives.
+template <class T>
 class Doing {
  public:
-  Doing(Activity& current, Activity now)
-      : current_(current), before_(std::exchange(current, now)) {}
+  Doing(T& current, T now) : current_(current), before_(std::exchange(current, now)) {}
   ~Doing() { current_ = before_; }
   Doing(const Doing&) = delete;
   Doing& operator=(const Doing&) = delete;
 
  private:
-  Activity& current_;
-  Activity before_;
+  T& current_;
+  T before_;
 };
 
 struct Trainer::Parts {
@@ -76,8 +76,9 @@ struct Trainer::Parts {
   Activity activity = Activity::none;
   std::string_view phase = "data";  ///< of the step that runs, for errors
   std::optional<Failure> carried;   ///< failed between steps; told at the next merge
-  bool stop_requested = false;      ///< by this rank
-  bool is_stopping = false;         ///< agreed by all
+  const std::function<bool()>* stop_when = nullptr;  ///< of the run; null outside of one
+  bool stop_requested = false;                       ///< by this rank
+  bool is_stopping = false;                          ///< agreed by all
   std::int64_t num_steps = 0;
   std::int64_t num_epochs = 0;
   StepRecord record;
@@ -92,6 +93,10 @@ struct Trainer::Parts {
   Tensor seed;           ///< the same with 16 bits
 
   [[nodiscard]] const Communicator& replicas() const { return model.strategy().replicas(); }
+
+  [[nodiscard]] bool wants_to_stop() const {
+    return stop_requested || (stop_when != nullptr && *stop_when && (*stop_when)());
+  }
 
   /// Throws StateError when callbacks are running during which ranks could miss this `call`.
   void require(Activity most, const char* call) const;

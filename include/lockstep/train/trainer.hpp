@@ -4,6 +4,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -53,6 +54,9 @@ struct FitOptions {
   bool drop_remainder = false;  ///< leave out a last batch that is smaller than the others
   std::uint64_t seed = 0;       ///< of the sample order
   const Dataset* validation = nullptr;
+  /// Asked on every rank in each step, before its last message, and at the end of each epoch. Where
+  /// it says true on any rank, fit() ends on all of them after that step. See StopSignals.
+  std::function<bool()> stop_when = {};
   std::vector<std::shared_ptr<Callback>> callbacks = {};
 };
 
@@ -105,7 +109,8 @@ class LOCKSTEP_EXPORT Trainer {
   const StepRecord& step(const TensorView& inputs, const TensorView& targets,
                          std::span<const std::int64_t> samples = {});
 
-  /// Ends fit() on all ranks after the step, or the epoch, that ends next. Local.
+  /// Ends fit() on all ranks after the step, or the epoch, that ends next; in loops of one's own
+  /// the next step's record says to all ranks that one has asked. Local.
   void request_stop() noexcept;
 
   [[nodiscard]] Sequential& model() noexcept;
