@@ -83,12 +83,16 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   for (const auto& metric : parts.options.metrics) history.metric_names.push_back(metric->name());
   parts.is_stopping = parts.stop_requested = false;
   parts.carried.reset();
+  const Doing asking(parts.stop_when, &options.stop_when);
   const std::int64_t last_step = parts.num_steps + std::min(options.max_steps.value_or(INT64_MAX),
                                                             INT64_MAX - parts.num_steps);
   for (std::int64_t i = 0; i < options.epochs && parts.num_steps < last_step; ++i) {
     history.epochs.push_back(parts.run_epoch(*this, data, options, *sampler, unit, last_step));
     if (parts.is_stopping) break;
   }
+  history.is_stopped =
+      parts.is_stopping && parts.num_steps < last_step &&
+      (std::ssize(history.epochs) < options.epochs || !history.epochs.back().is_whole);
   return history;
 }
 
@@ -101,20 +105,24 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
   epoch.epoch = num_epochs;
   sampler.start_epoch(num_epochs);
   std::vector<double> sums(num_sums());
-  for (std::int64_t i = 0; i < sampler.num_batches() && num_steps < last_step && !is_stopping;
-       ++i) {
+  const std::int64_t num_batches = sampler.num_batches();
+  std::int64_t i = 0;
+  for (; i < num_batches && num_steps < last_step && !is_stopping; ++i) {
     train([&] {
       const auto size = static_cast<std::int64_t>(sampler.batch(i).size());
       return read(data, sampler.batch(i, model.strategy().shard_of(size, unit)));
     });
-    std::ranges::transform(sums, step_sums, sums.begin(), std::plus());
+    epoch.num_skipped += record.is_skipped ? 1 : 0;
+    if (!is_nonfinite || !record.is_skipped)
+      std::ranges::transform(sums, step_sums, sums.begin(), std::plus());
     carry("on_step_end", [&] {
       const Doing doing(activity, Activity::step_callbacks);
       for (const auto& callback : fit_options.callbacks) callback->on_step_end(trainer, record);
     });
   }
   write_scores(sums, epoch.training);
-  if (fit_options.validation != nullptr)
+  epoch.is_whole = i == num_batches;
+  if (fit_options.validation != nullptr && (epoch.is_whole || !is_stopping))
     epoch.validation = evaluate(*fit_options.validation, fit_options.batch_size);
   epoch.num_steps = num_steps;
   epoch.seconds = std::chrono::duration<double>(Clock::now() - start).count();
@@ -123,9 +131,10 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
     const Doing doing(activity, Activity::epoch_callbacks);
     for (const auto& callback : fit_options.callbacks) callback->on_epoch_end(trainer, epoch);
   });
+  std::array<std::int64_t, 1> stop{};
+  carry("stop_when", [&] { stop[0] = wants_to_stop() ? 1 : 0; });
   assemble(replicas(), {"trainer", "end of epoch", epoch.epoch},
            std::exchange(carried, std::nullopt));
-  std::array<std::int64_t, 1> stop{stop_requested ? 1 : 0};
   allreduce(replicas(), stop, Reduction::maximum);
   is_stopping = is_stopping || stop[0] != 0;
   return epoch;
