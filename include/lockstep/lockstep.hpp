@@ -18,6 +18,7 @@
 #include "lockstep/io/idx.hpp"
 #include "lockstep/io/idx_folder.hpp"
 #include "lockstep/io/json_lines.hpp"
+#include "lockstep/io/safetensors.hpp"
 #include "lockstep/kernels/activation_function.hpp"
 #include "lockstep/kernels/kernel_target.hpp"
 #include "lockstep/layers/activation.hpp"
