@@ -61,6 +61,7 @@
 #include "lockstep/train/callback.hpp"
 #include "lockstep/train/dataset.hpp"
 #include "lockstep/train/history.hpp"
+#include "lockstep/train/learning_rate.hpp"
 #include "lockstep/train/loss_scaling.hpp"
 #include "lockstep/train/metric.hpp"
 #include "lockstep/train/optimizer.hpp"
@@ -68,3 +69,4 @@
 #include "lockstep/train/sampler.hpp"
 #include "lockstep/train/synthetic.hpp"
 #include "lockstep/train/trainer.hpp"
+#include "lockstep/train/training_state.hpp"
