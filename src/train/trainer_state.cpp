@@ -16,6 +16,7 @@
 #include "model/pooled_statistics.hpp"
 #include "train/group_statistics.hpp"
 #include "train/misfits.hpp"
+#include "train/throw_on_all.hpp"
 #include "train/trainer_parts.hpp"
 
 namespace lockstep {
@@ -87,18 +88,6 @@ void share_counts(const DividedLayer& divided) noexcept {
     if (is_element_count(*variable))
       for (double& count : variable->value().values<double>())
         count /= static_cast<double>(divided.num_groups());
-}
-
-// In full on all ranks, where agreements tell a part.
-[[noreturn]] void throw_misfits(const Communicator& replicas, const Meeting& meeting,
-                                const std::string& misfits) {
-  throw_error(ErrorCode::data, "the state does not fit this training: " + misfits,
-              std::make_shared<ErrorOrigin>(ErrorOrigin{.num_ranks = replicas.size(),
-                                                        .is_here = replicas.rank() == 0,
-                                                        .host = host_name(),
-                                                        .layer = meeting.layer,
-                                                        .phase = meeting.phase,
-                                                        .cause = misfits}));
 }
 
 }  // namespace
@@ -181,7 +170,9 @@ void Trainer::restore(const TrainingState& state) {
   });
   const Meeting meeting{"trainer", "restore", -1};
   agree(replicas, meeting, std::array{Property{"state", fingerprint}}, failure);
-  if (!misfits.empty()) throw_misfits(replicas, meeting, misfits);
+  if (!misfits.empty())
+    throw_on_all(replicas, meeting, ErrorCode::data,
+                 "the state does not fit this training: " + misfits);
 
   plan.carry_out();
   for (const DividedLayer* part : new_groups) share_counts(*part);
