@@ -11,12 +11,14 @@
 #include <utility>
 #include <vector>
 
+#include "comm/agreement.hpp"
 #include "comm/exchange.hpp"
 #include "comm/schedule.hpp"
 #include "lockstep/train/sampler.hpp"
 #include "lockstep/train/trainer.hpp"
 #include "parallel/gradient_exchange.hpp"
 #include "train/loss_scale.hpp"
+#include "train/progress.hpp"
 #include "train/snapshot.hpp"
 
 namespace lockstep {
@@ -29,7 +31,7 @@ struct Batch {
 };
 
 /// What runs in a trainer, ordered by how little may be called meanwhile.
-enum class Activity : std::uint8_t { none, epoch_callbacks, step_callbacks };
+enum class Activity : std::uint8_t { none, meeting_callbacks, step_callbacks };
 
 /// Something is being done, or is known, as long as this lives.
 template <class T>
@@ -80,7 +82,8 @@ struct Trainer::Parts {
   bool stop_requested = false;                       ///< by this rank
   bool is_stopping = false;                          ///< agreed by all
   std::int64_t num_steps = 0;
-  std::int64_t num_epochs = 0;
+  Position position;
+  std::vector<std::int64_t> meeting_intervals;  ///< of the run's callbacks
   StepRecord record;
   double step_penalty = 0.0;      ///< of the regularizers in the step that runs
   double step_loss = 0.0;         ///< of this rank's samples in that step
@@ -112,6 +115,12 @@ struct Trainer::Parts {
   [[nodiscard]] bool is_skipped() const noexcept {
     return has_overflowed || (is_nonfinite && options.nonfinite == Nonfinite::skip_update);
   }
+  /// Makes sure that there is an optimizer with state. Throws StateError before the model is built.
+  /// Collective.
+  void prepare_for_state();
+  /// Adds what is equal on all ranks.
+  void write_state(TrainingState& state);
+  void go_on_from(Progress progress);
 
   /// Number of sums that describe loss and metrics of some samples: count, loss, metrics.
   [[nodiscard]] std::size_t num_sums() const;
@@ -137,7 +146,17 @@ struct Trainer::Parts {
   template <class Body>
   void carry(std::string_view when, Body&& body);
 
-  /// One pass over the data with what belongs to it; `unit` samples stay on one rank. Collective.
+  /// Whether callbacks may make collective calls after the step just made; so on all ranks or none.
+  [[nodiscard]] bool meets_now() const noexcept;
+  /// Runs callbacks that may make collective calls, and throws on all ranks alike. Collective.
+  template <class Body>
+  void meet(const char* callback, const char* place, std::int64_t number, Body&& body);
+
+  /// Batches of `order` come next.
+  void begin_run(const SamplerOptions& order);
+
+  /// The next epoch, or what is left of one, with what belongs to it; `unit` samples stay on one
+  /// rank. Collective.
   [[nodiscard]] EpochRecord run_epoch(Trainer& trainer, const Dataset& data,
                                       const FitOptions& fit_options, Sampler& sampler,
                                       std::int64_t unit, std::int64_t last_step);
@@ -176,6 +195,16 @@ const StepRecord& Trainer::Parts::train(Load&& load) {
   schedule.keep(num_steps, body, [&] { return place(); });
   finish_step();
   return record;
+}
+
+template <class Body>
+void Trainer::Parts::meet(const char* callback, const char* place, std::int64_t number,
+                          Body&& body) {
+  carry(callback, [&] {
+    const Doing doing(activity, Activity::meeting_callbacks);
+    std::forward<Body>(body)();
+  });
+  assemble(replicas(), {"trainer", place, number}, std::exchange(carried, std::nullopt));
 }
 
 template <class Body>
