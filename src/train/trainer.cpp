@@ -143,6 +143,7 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
       const auto size = static_cast<std::int64_t>(sampler.batch(position.batch).size());
       return read(data, sampler.batch(position.batch, model.strategy().shard_of(size, unit)));
     });
+    ++position.batch;
     epoch.num_skipped += record.is_skipped ? 1 : 0;
     if (!is_nonfinite || !record.is_skipped)
       std::ranges::transform(position.sums, step_sums, position.sums.begin(), std::plus());
@@ -167,11 +168,14 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
     ++position.epoch;
     position.batch = 0;
   }
-  std::array<std::int64_t, 1> stop{};
-  meet("on_epoch_end", "end of epoch", epoch.epoch, [&] {
+  carry("on_epoch_end", [&] {
+    const Doing doing(activity, Activity::meeting_callbacks);
     for (const auto& callback : fit_options.callbacks) callback->on_epoch_end(trainer, epoch);
-    stop[0] = wants_to_stop() ? 1 : 0;
   });
+  std::array<std::int64_t, 1> stop{};
+  carry("stop_when", [&] { stop[0] = wants_to_stop() ? 1 : 0; });
+  assemble(replicas(), {"trainer", "end of epoch", epoch.epoch},
+           std::exchange(carried, std::nullopt));
   allreduce(replicas(), stop, Reduction::maximum);
   is_stopping = is_stopping || stop[0] != 0;
   return epoch;
