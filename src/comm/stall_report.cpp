@@ -113,12 +113,11 @@ std::string stall_text(const Stall& stall) {
     text += parties.size() == 1 ? "all have come, but MPI does not deliver the message"
                                 : "they wait for each other at different places";
   for (const Party& party : parties)
-    text += party.beat ? fmt::format("\n  {}: at {}, for {:.1f} s", names_of(party),
-                                     place_of(*party.beat), party.beat->seconds)
-                       : fmt::format(
-                             "\n  {}: computes, hangs, is stopped, has left MPI, or cannot "
-                             "be reached",
-                             names_of(party));
+    text += party.beat
+                ? fmt::format("\n  {}: at {}, for {:.1f} s", names_of(party), place_of(*party.beat),
+                              party.beat->seconds)
+                : fmt::format("\n  {}: computing, hanging, stopped, out of MPI or out of reach",
+                              names_of(party));
   return text + "\n";
 }
 

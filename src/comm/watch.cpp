@@ -25,7 +25,7 @@ constexpr Seconds between_looks{0.001};
 constexpr Seconds roll_call_time{1.5};
 // How long a rank waits for a lower one that has said that it will end the job.
 constexpr Seconds time_for_lower_rank{0.5};
-constexpr Seconds time_for_abort{1.0};
+constexpr Seconds time_for_abort{0.8};
 
 WatchdogOptions options;
 

@@ -57,7 +57,7 @@ TEST_CASE("stall report: it says who, where, and for how long") {
   CHECK(stall_text({0, {waiting(0, "a"), silent(1), waiting(2, "a")}}) ==
         "ranks have waited for 2.5 s: rank 1 on host0 gives no sign of life\n"
         "  ranks 0, 2 on host0, host1: at a, forward, step 7 (MPI_Allreduce), for 2.5 s\n"
-        "  rank 1 on host0: computes, hangs, is stopped, has left MPI, or cannot be reached\n");
+        "  rank 1 on host0: computing, hanging, stopped, out of MPI or out of reach\n");
   CHECK(stall_text({0, {waiting(0, "a"), waiting(1, "bb"), waiting(2, "a")}}) ==
         "ranks have waited for 2.5 s: rank 1 on host0 waits elsewhere, at bb, forward, step 7 "
         "(MPI_Allreduce)\n"
