@@ -60,6 +60,7 @@
 #include "lockstep/train/callback.hpp"
 #include "lockstep/train/dataset.hpp"
 #include "lockstep/train/history.hpp"
+#include "lockstep/train/join.hpp"
 #include "lockstep/train/loss_scaling.hpp"
 #include "lockstep/train/metric.hpp"
 #include "lockstep/train/optimizer.hpp"

@@ -22,17 +22,23 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+std::string sample_text_of(const Dataset& data) {
+  return fmt::format("samples of {} with targets {}", to_string(data.input_shape()),
+                     to_string(data.target_shape()));
+}
+
 std::string text_of(const Dataset* data) {
   if (data == nullptr) return "none";
-  return fmt::format("{} samples of {} with targets {}", data->num_samples(),
-                     to_string(data->input_shape()), to_string(data->target_shape()));
+  return fmt::format("{} {}", data->num_samples(), sample_text_of(*data));
 }
 
 std::vector<Property> properties_of(const Dataset& data, const FitOptions& options) {
-  return {{"data", text_of(&data)},
+  const bool is_own = options.sharding == Sharding::own_data;
+  return {{"sharding", is_own ? "own data" : "global batches"},
+          {"data", is_own ? sample_text_of(data) : text_of(&data)},
           {"validation data", text_of(options.validation)},
           {"epochs", std::to_string(options.epochs)},
-          {"batch_size", std::to_string(options.batch_size)},
+          {"batch_size", is_own ? "own" : std::to_string(options.batch_size)},
           {"max_steps", options.max_steps ? std::to_string(*options.max_steps) : "none"},
           {"shuffle", options.shuffle ? "true" : "false"},
           {"drop_remainder", options.drop_remainder ? "true" : "false"},
@@ -53,6 +59,19 @@ Sampler sampler_of(const Dataset& data, const FitOptions& options) {
                   .seed = options.seed});
 }
 
+// What this rank's own data are among those of all. Collective.
+void count_own_data(const Communicator& replicas, std::int64_t num_samples, Rounds& rounds) {
+  const std::array own{num_samples, rounds.sampler.num_batches()};
+  std::vector<std::array<std::int64_t, 2>> all(static_cast<std::size_t>(replicas.size()));
+  allgather(replicas, std::as_bytes(std::span(own)), std::as_writable_bytes(std::span(all)));
+  rounds.first_sample = 0;
+  for (int rank = 0; rank < replicas.size(); ++rank) {
+    const auto& [samples, batches] = all[static_cast<std::size_t>(rank)];
+    if (rank < replicas.rank()) *rounds.first_sample += samples;
+    rounds.num_batches = std::max(rounds.num_batches, batches);
+  }
+}
+
 }  // namespace
 
 Trainer::Trainer(Sequential& model, std::unique_ptr<Optimizer> optimizer,
@@ -70,14 +89,18 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   Parts& parts = *parts_;
   parts.require(Activity::none, "fit()");
   std::vector<Property> properties;
-  std::optional<Sampler> sampler;
-  std::int64_t unit = 1;
+  std::optional<Rounds> rounds;
+  std::int64_t num_samples = 0;
+  const bool is_own = options.sharding == Sharding::own_data;
   parts.prepare_for(data, "fit", [&] {
     properties = properties_of(data, options);
-    sampler = sampler_of(data, options);
-    unit = ghost_unit_of(parts.model, *sampler);
+    num_samples = data.num_samples();
+    rounds.emplace(Rounds{sampler_of(data, options)});
+    rounds->num_batches = rounds->sampler.num_batches();
+    rounds->unit = ghost_unit_of(parts.model, rounds->sampler, is_own ? "" : " over all ranks");
   });
   agree(parts.replicas(), {"trainer", "fit", -1}, properties);
+  if (is_own) count_own_data(parts.replicas(), num_samples, *rounds);
 
   History history;
   for (const auto& metric : parts.options.metrics) history.metric_names.push_back(metric->name());
@@ -87,7 +110,7 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   const std::int64_t last_step = parts.num_steps + std::min(options.max_steps.value_or(INT64_MAX),
                                                             INT64_MAX - parts.num_steps);
   for (std::int64_t i = 0; i < options.epochs && parts.num_steps < last_step; ++i) {
-    history.epochs.push_back(parts.run_epoch(*this, data, options, *sampler, unit, last_step));
+    history.epochs.push_back(parts.run_epoch(*this, data, options, *rounds, last_step));
     if (parts.is_stopping) break;
   }
   history.is_stopped =
@@ -98,20 +121,16 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
 
 // One pass over the data, validation, callbacks, and a merge that ends it on all ranks alike.
 EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
-                                      const FitOptions& fit_options, Sampler& sampler,
-                                      std::int64_t unit, std::int64_t last_step) {
+                                      const FitOptions& fit_options, Rounds& rounds,
+                                      std::int64_t last_step) {
   const auto start = Clock::now();
   EpochRecord epoch;
   epoch.epoch = num_epochs;
-  sampler.start_epoch(num_epochs);
+  rounds.sampler.start_epoch(num_epochs);
   std::vector<double> sums(num_sums());
-  const std::int64_t num_batches = sampler.num_batches();
   std::int64_t i = 0;
-  for (; i < num_batches && num_steps < last_step && !is_stopping; ++i) {
-    train([&] {
-      const auto size = static_cast<std::int64_t>(sampler.batch(i).size());
-      return read(data, sampler.batch(i, model.strategy().shard_of(size, unit)));
-    });
+  for (; i < rounds.num_batches && num_steps < last_step && !is_stopping; ++i) {
+    train([&] { return load(data, rounds, i); });
     epoch.num_skipped += record.is_skipped ? 1 : 0;
     if (!is_nonfinite || !record.is_skipped)
       std::ranges::transform(sums, step_sums, sums.begin(), std::plus());
@@ -121,9 +140,10 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
     });
   }
   write_scores(sums, epoch.training);
-  epoch.is_whole = i == num_batches;
+  epoch.is_whole = i == rounds.num_batches;
   if (fit_options.validation != nullptr && (epoch.is_whole || !is_stopping))
-    epoch.validation = evaluate(*fit_options.validation, fit_options.batch_size);
+    epoch.validation =
+        evaluate(*fit_options.validation, rounds.first_sample ? 256 : fit_options.batch_size);
   epoch.num_steps = num_steps;
   epoch.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   ++num_epochs;
@@ -212,6 +232,7 @@ Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
 const StepRecord& Trainer::step(const TensorView& inputs, const TensorView& targets,
                                 std::span<const std::int64_t> samples) {
   parts_->require(Activity::none, "step()");
+  parts_->has_failed = true;  // until a step says otherwise
   parts_->prepare(inputs.shape());
   return parts_->train([&] { return Batch{inputs, targets, samples}; });
 }
