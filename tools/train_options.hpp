@@ -27,6 +27,7 @@ struct TrainOptions {
   std::string statistics = "exact";  ///< of batch normalization, or "fast"
   bool precise_statistics = false;   ///< at the end, in place of the moving ones
   std::string nonfinite = "error";   ///< or "skip" or "warn"
+  std::int64_t drift_check = 0;      ///< compare replicas every so many steps; 0: never
   std::uint64_t seed = 0;
   std::string out;  ///< run folder; empty: none
   bool json = false;

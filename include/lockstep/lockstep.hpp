@@ -59,6 +59,7 @@
 #include "lockstep/params/variable_store.hpp"
 #include "lockstep/train/callback.hpp"
 #include "lockstep/train/dataset.hpp"
+#include "lockstep/train/drift_check.hpp"
 #include "lockstep/train/history.hpp"
 #include "lockstep/train/join.hpp"
 #include "lockstep/train/loss_scaling.hpp"

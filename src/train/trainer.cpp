@@ -42,6 +42,7 @@ std::vector<Property> properties_of(const Dataset& data, const FitOptions& optio
           {"max_steps", options.max_steps ? std::to_string(*options.max_steps) : "none"},
           {"shuffle", options.shuffle ? "true" : "false"},
           {"drop_remainder", options.drop_remainder ? "true" : "false"},
+          {"drift_check", std::to_string(options.drift_check)},
           {"seed", std::to_string(options.seed)}};
 }
 
@@ -52,6 +53,8 @@ Sampler sampler_of(const Dataset& data, const FitOptions& options) {
     throw ArgumentError(fmt::format("epochs must be >= 0, got {}", options.epochs));
   if (options.max_steps && *options.max_steps < 0)
     throw ArgumentError(fmt::format("max_steps must be >= 0, got {}", *options.max_steps));
+  if (options.drift_check < 0)
+    throw ArgumentError(fmt::format("drift_check must be >= 0, got {}", options.drift_check));
   return Sampler({.num_samples = data.num_samples(),
                   .batch_size = options.batch_size,
                   .shuffle = options.shuffle,
@@ -134,6 +137,7 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
     epoch.num_skipped += record.is_skipped ? 1 : 0;
     if (!is_nonfinite || !record.is_skipped)
       std::ranges::transform(sums, step_sums, sums.begin(), std::plus());
+    if (fit_options.drift_check > 0 && num_steps % fit_options.drift_check == 0) check_replicas();
     carry("on_step_end", [&] {
       const Doing doing(activity, Activity::step_callbacks);
       for (const auto& callback : fit_options.callbacks) callback->on_step_end(trainer, record);

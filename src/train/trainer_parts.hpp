@@ -160,6 +160,7 @@ struct Trainer::Parts {
                                       const FitOptions& fit_options, Rounds& rounds,
                                       std::int64_t last_step);
   [[nodiscard]] Scores evaluate(const Dataset& data, std::int64_t batch_size);
+  void check_replicas();
 
  private:
   // The message of a step starts with count, loss, metrics; then what ranks have to say, as numbers

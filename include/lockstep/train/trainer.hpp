@@ -66,6 +66,8 @@ struct FitOptions {
   bool shuffle = true;
   bool drop_remainder = false;  ///< leave out a last batch that is smaller than the others
   std::uint64_t seed = 0;       ///< of the sample order
+  /// After every so many steps ranks compare what they share; 0: never. See check_replicas().
+  std::int64_t drift_check = 0;
   const Dataset* validation = nullptr;
   /// Asked on every rank in each step, before its last message, and at the end of each epoch. Where
   /// it says true on any rank, fit() ends on all of them after that step. See StopSignals.
@@ -148,6 +150,7 @@ class LOCKSTEP_EXPORT Trainer {
 
  private:
   friend class Join;
+  friend LOCKSTEP_EXPORT void check_replicas(Trainer& trainer);
   struct Parts;
   std::unique_ptr<Parts> parts_;
 };
