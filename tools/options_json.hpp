@@ -10,7 +10,7 @@
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainOptions, data, model, dtype, batch, epochs, steps,
                                    learning_rate, momentum, bn_momentum, optimizer, synchronized,
                                    statistics, precise_statistics, nonfinite, drift_check, seed,
-                                   out, json, quiet)
+                                   stall_timeout, out, json, quiet)
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BenchOptions, shapes, layout, dtype, rounds, sweep, csv, json,
-                                   quiet)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BenchOptions, shapes, layout, dtype, rounds, sweep,
+                                   stall_timeout, csv, json, quiet)

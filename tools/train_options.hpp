@@ -29,6 +29,8 @@ struct TrainOptions {
   std::string nonfinite = "error";   ///< or "skip" or "warn"
   std::int64_t drift_check = 0;      ///< compare replicas every so many steps; 0: never
   std::uint64_t seed = 0;
+  double stall_timeout =
+      300.0;        ///< seconds that ranks wait for one that does not come; 0: for ever
   std::string out;  ///< run folder; empty: none
   bool json = false;
   bool quiet = false;
