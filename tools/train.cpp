@@ -34,6 +34,7 @@ ls::FitOptions fit_options_of(const TrainOptions& options, const DataSource& dat
   ls::FitOptions fit{.epochs = options.epochs,
                      .batch_size = options.batch,
                      .seed = options.seed,
+                     .drift_check = options.drift_check,
                      .validation = data.validation.get()};
   if (options.steps > 0) fit.max_steps = options.steps;
   return fit;

@@ -39,6 +39,9 @@ void add_train_options(CLI::App& app, TrainOptions& options) {
       "an\n"
       "error, skip the step, or warn and go on")
       ->check(CLI::IsMember({"error", "skip", "warn"}));
+  add("--drift-check", options.drift_check,
+      "compare parameters, statistics and optimizer of all ranks every so many steps; 0: never")
+      ->check(count_from(0));
   add("--seed", options.seed, "of initial values and sample order")
       ->check(number_in(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max(),
                         "a whole number from 0 to 2^64-1"));

@@ -27,6 +27,7 @@ struct TrainOptions {
   std::string statistics = "exact";  ///< of batch normalization, or "fast"
   bool precise_statistics = false;   ///< at the end, in place of the moving ones
   std::string nonfinite = "error";   ///< or "skip" or "warn"
+  std::int64_t drift_check = 0;      ///< compare replicas every so many steps; 0: never
   std::uint64_t seed = 0;
   double stall_timeout =
       300.0;        ///< seconds that ranks wait for one that does not come; 0: for ever

@@ -28,6 +28,17 @@ struct Batch {
   TensorView inputs;
   TensorView targets;
   std::span<const std::int64_t> samples;
+  bool is_out_of_data = false;  ///< empty, and without targets: others may have samples
+};
+
+/// How this rank takes part in the epochs of a run.
+struct Rounds {
+  Sampler sampler;               ///< of the global batches, or of this rank's own
+  SamplerOptions order;          ///< of what the ranks' batches are together
+  std::int64_t unit = 1;         ///< of global batches, so many samples stay on one rank
+  std::int64_t num_batches = 0;  ///< of an epoch, on the rank that has most
+  /// Number of this rank's first sample among those of all; empty where all ranks have the same.
+  std::optional<std::int64_t> first_sample = std::nullopt;
 };
 
 /// What runs in a trainer, ordered by how little may be called meanwhile.
@@ -81,6 +92,8 @@ struct Trainer::Parts {
   const std::function<bool()>* stop_when = nullptr;  ///< of the run; null outside of one
   bool stop_requested = false;                       ///< by this rank
   bool is_stopping = false;                          ///< agreed by all
+  bool is_out_of_data = false;  ///< all ranks were in the last step, which was none
+  bool has_failed = false;      ///< the last step has, on all ranks
   std::int64_t num_steps = 0;
   Position position;
   std::vector<std::int64_t> meeting_intervals;  ///< of the run's callbacks
@@ -91,6 +104,7 @@ struct Trainer::Parts {
   bool is_nonfinite = false;      ///< other numbers were not, on any rank
   std::vector<double> step_sums;  ///< of the last step's global batch
   Tensor inputs, targets;
+  std::vector<std::int64_t> sample_numbers;  ///< of the batch, among those of all ranks
   Tensor outputs;        ///< predictions in float32, where the model has 16 bits
   Tensor loss_gradient;  ///< as they are, of float32 or float64
   Tensor seed;           ///< the same with 16 bits
@@ -138,9 +152,14 @@ struct Trainer::Parts {
   /// Reads the samples of `indices` into this trainer's memory.
   [[nodiscard]] Batch read(const Dataset& data, std::span<const std::int64_t> indices);
 
-  /// One training step; `load` gives this rank's batch and may throw. Collective.
+  /// What a rank brings to a step that has no more.
+  [[nodiscard]] Batch no_batch();
+  /// This rank's batch of round `number`.
+  [[nodiscard]] Batch load(const Dataset& data, const Rounds& rounds, std::int64_t number);
+
+  /// One training step; `batch_of()` gives this rank's batch and may throw. Collective.
   template <class Load>
-  const StepRecord& train(Load&& load);
+  const StepRecord& train(Load&& batch_of);
 
   /// Runs what belongs between steps; when it throws the next merge tells all ranks.
   template <class Body>
@@ -155,18 +174,18 @@ struct Trainer::Parts {
   /// Batches of `order` come next.
   void begin_run(const SamplerOptions& order);
 
-  /// The next epoch, or what is left of one, with what belongs to it; `unit` samples stay on one
-  /// rank. Collective.
+  /// The next epoch, or what is left of one, with what belongs to it. Collective.
   [[nodiscard]] EpochRecord run_epoch(Trainer& trainer, const Dataset& data,
-                                      const FitOptions& fit_options, Sampler& sampler,
-                                      std::int64_t unit, std::int64_t last_step);
+                                      const FitOptions& fit_options, Rounds& rounds,
+                                      std::int64_t last_step);
   [[nodiscard]] Scores evaluate(const Dataset& data, std::int64_t batch_size);
+  void check_replicas();
 
  private:
   // The message of a step starts with count, loss, metrics; then what ranks have to say, as numbers
   // of ranks.
   enum Sum : std::size_t { count, loss_sum, first_metric };
-  enum Flag : std::size_t { wants_stop, nonfinite_penalty, num_flags };
+  enum Flag : std::size_t { wants_stop, out_of_data, nonfinite_penalty, num_flags };
   [[nodiscard]] std::span<double> flags() noexcept { return gradients->sums().last(num_flags); }
 
   void begin_step();
@@ -185,15 +204,17 @@ struct Trainer::Parts {
 };
 
 template <class Load>
-const StepRecord& Trainer::Parts::train(Load&& load) {
+const StepRecord& Trainer::Parts::train(Load&& batch_of) {
+  has_failed = true;
   begin_step();
   if (carried) schedule.fail(num_steps, *std::exchange(carried, std::nullopt));
   const auto body = [&] {
     phase = "data";
-    run_step(load());
+    run_step(batch_of());
   };
   schedule.keep(num_steps, body, [&] { return place(); });
   finish_step();
+  has_failed = false;
   return record;
 }
 
