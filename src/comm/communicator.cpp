@@ -52,9 +52,13 @@ void count_message(Communicator::Handle& handle, std::size_t num_bytes,
   const auto bytes = static_cast<std::int64_t>(num_bytes);
   ++handle.traffic.num_messages;
   handle.traffic.num_bytes += bytes;
-  handle.traffic.seconds += time.count();
   total_messages.fetch_add(1, std::memory_order_relaxed);
   total_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  count_time(handle, time);
+}
+
+void count_time(Communicator::Handle& handle, std::chrono::duration<double> time) noexcept {
+  handle.traffic.seconds += time.count();
   total_seconds.fetch_add(time.count(), std::memory_order_relaxed);
 }
 

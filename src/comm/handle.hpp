@@ -34,6 +34,8 @@ void check_mpi(int code, const char* call);
 /// Adds one message to the counters of `handle` and of the process.
 void count_message(Communicator::Handle& handle, std::size_t num_bytes,
                    std::chrono::duration<double> time) noexcept;
+/// The time that was spent on a message which is counted already.
+void count_time(Communicator::Handle& handle, std::chrono::duration<double> time) noexcept;
 
 /// Makes one call of an MPI collective, `call(communicator)`, to which this rank contributes
 /// `num_bytes`, and counts it. `name` is MPI's, for errors as those of mpi_of() and check_mpi().

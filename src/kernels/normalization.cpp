@@ -1,5 +1,7 @@
 #include "kernels/normalization.hpp"
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -100,6 +102,10 @@ bool factored_fit(const FactoredGradientView& gradient, std::int64_t count) noex
 }
 
 }  // namespace
+
+bool is_worth_streaming(std::int64_t num_bytes) noexcept { return num_bytes >= min_streamed_bytes; }
+
+void flush_streams() noexcept { hwy::FlushStream(); }
 
 template <class T>
 void add_sums(const NormalizationBatch<T>& batch, const double* center, double* count, double* sum,

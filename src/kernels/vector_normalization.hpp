@@ -35,6 +35,7 @@ struct VectorBatch {
   const T* x;
   const T* residual;  ///< null: there is none
   VectorActivation activation;
+  bool is_streamed = false;  ///< outputs go past the caches, and the caller flushes them
 };
 
 /// dx = a (G + p (x - center) + q); without p and q, dx = a G. With a factored out the others stay
