@@ -1,5 +1,6 @@
 // The command lockstep, alone or under mpirun.
 
+#include <chrono>
 #include <cstdio>
 #include <exception>
 
@@ -8,6 +9,7 @@
 #include "exit_code.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/environment.hpp"
+#include "lockstep/comm/watchdog.hpp"
 #include "on_all_ranks.hpp"
 #include "train.hpp"
 
@@ -28,12 +30,20 @@ int exit_code_of(lockstep::ErrorCode code) {
 
 int carry_out(const lockstep::Communicator&, int exit_code) { return exit_code; }
 
+void set_stall_timeout(const lockstep::Communicator& world, double seconds) {
+  lockstep::WatchdogOptions options;
+  options.stall_timeout = std::chrono::duration<double>(seconds);
+  lockstep::set_watchdog(world, options);
+}
+
 int carry_out(const lockstep::Communicator& world, const TrainOptions& options) {
+  set_stall_timeout(world, options.stall_timeout);
   train(world, options);
   return exit_ok;
 }
 
 int carry_out(const lockstep::Communicator& world, const BenchOptions& options) {
+  set_stall_timeout(world, options.stall_timeout);
   return bench(world, options) ? exit_ok : exit_failure;
 }
 
@@ -59,6 +69,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     lockstep::Environment environment(argc, argv);
+    lockstep::dump_collectives_on_signal();
     return run(argc, argv);
   } catch (const std::exception& error) {
     say(error.what());

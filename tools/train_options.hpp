@@ -23,8 +23,10 @@ struct TrainOptions {
   std::string optimizer = "sgd";
   bool synchronized = true;
   std::string statistics = "exact";  ///< of batch normalization, or "fast"
-  bool precise_statistics = false;  ///< at the end, in place of the moving ones
+  bool precise_statistics = false;   ///< at the end, in place of the moving ones
   std::uint64_t seed = 0;
+  double stall_timeout =
+      300.0;        ///< seconds that ranks wait for one that does not come; 0: for ever
   std::string out;  ///< run folder; empty: none
   bool json = false;
   bool quiet = false;

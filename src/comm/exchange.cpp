@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "base/random.hpp"
+#include "comm/begin_allreduce.hpp"
+#include "comm/journal.hpp"
 #include "lockstep/comm/collectives.hpp"
 
 namespace lockstep {
@@ -84,10 +86,11 @@ void Exchange::start(std::int64_t step, const std::optional<Failure>& failure,
   round_ = 0;
   content_ = content;
   if (num_parts_ == 1) return merge_round(failure);
+  const Journal::Place here(meeting_);
   stamp(failure);
   if (!group_.is_solo())
     visit_message([&](auto& message) {
-      pending_.start(group_, std::span(message.words).first(num_sent_));
+      pending_ = begin_allreduce(group_, std::span(message.words).first(num_sent_));
     });
   if (!failure) return;
   pending_.finish();
@@ -96,6 +99,7 @@ void Exchange::start(std::int64_t step, const std::optional<Failure>& failure,
 
 void Exchange::finish() {
   if (num_parts_ == 1) return;
+  const Journal::Place here(meeting_);
   pending_.finish();
   judge(std::nullopt);
 }
@@ -107,6 +111,7 @@ void Exchange::merge_again(const std::optional<Failure>& failure) {
 }
 
 void Exchange::merge_round(const std::optional<Failure>& failure) {
+  const Journal::Place here(meeting_);
   stamp(failure);
   if (!group_.is_solo())
     visit_message([&](auto& message) {
@@ -141,7 +146,10 @@ void Exchange::judge(const std::optional<Failure>& failure) {
   });
 }
 
-void Exchange::maximum(std::span<double> values) { allreduce(group_, values, Reduction::maximum); }
+void Exchange::maximum(std::span<double> values) {
+  const Journal::Place here(meeting_);
+  allreduce(group_, values, Reduction::maximum);
+}
 
 void Exchange::raise(const std::optional<Failure>& failure) {
   Meeting meeting = meeting_;

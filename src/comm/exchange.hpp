@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "comm/failure.hpp"
-#include "comm/pending_sum.hpp"
+#include "comm/mpi_call.hpp"
 #include "lockstep/comm/communicator.hpp"
 
 namespace lockstep {
@@ -60,7 +60,6 @@ class Exchange {
   /// merge() in two halves, between which nobody may touch the payload. A failure of this rank is
   /// thrown by start(), on the other ranks by finish(). Collective.
   void start(std::int64_t step, const std::optional<Failure>& failure, const Content& content = {});
-  void poll() { pending_.poll(); }  ///< in between, so that messages make progress
   void finish();
 
   /// Further rounds of the same appointment, when the sums merged so far ask all ranks for them.
@@ -106,7 +105,7 @@ class Exchange {
   Message<std::int64_t> integers_;
   std::size_t num_parts_ = 1;
   std::size_t num_sent_;  // words of a message
-  PendingSum pending_;    // the part under way
+  PendingCall pending_;   // the part under way
 };
 
 }  // namespace lockstep

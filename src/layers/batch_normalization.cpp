@@ -74,7 +74,7 @@ void BatchNormalization::forward(const TensorView& input, const MutableTensorVie
   Record& record = uses_batch_statistics(mode) ? normalize_by_batch(input, output, call)
                                                : normalize_by_moving(input, output, call);
   record.link();
-  if (!record.is_written) record.write_output(output);
+  if (!record.is_written) record.write_output(output, call.tape != nullptr);
   record.has_call = true;
   note_output(output);
   if (record.is_measured) measure(record, *call.population);
@@ -91,7 +91,7 @@ BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorV
     parts_->center(*record);
   });
   if (exchange.num_parts() > 1)
-    parts_->merge_in_groups(record, output, call.step, std::move(failure));
+    parts_->merge_in_groups(record, output, call, std::move(failure));
   else
     parts_->merge_at_once(record, exchange, call.step, std::move(failure));
   if (!record->has_ghosts) record->take_batch_from_moments();
@@ -239,7 +239,7 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   const Mode mode = mode_of(call);
   Record& record = parts_->record_of(call, mode);
   record.has_call = record.has_pending_shift = record.has_pending_update = false;
-  record.has_pending_gradient_grid = record.is_committed = false;
+  record.has_pending_gradient_grid = record.is_committed = record.has_gates = false;
   record.is_written = false;
   record.num_merged_samples = 0;
   check_call(input, output);

@@ -84,7 +84,7 @@ struct BatchNormalization::Parts {
   void recenter(BatchNormalizationTape::Record& record, BatchSums& sums, Exchange& exchange);
   /// The same in groups of channels, and the output of each.
   void merge_in_groups(BatchNormalizationTape::Record* record, const MutableTensorView& output,
-                       std::int64_t step, std::optional<Failure> failure);
+                       const Call& call, std::optional<Failure> failure);
   /// Likewise the sums of backward, into `sums`, or in groups into gradient_sums.
   void merge_gradients_at_once(BatchNormalizationTape::Record* record,
                                const TensorView& output_gradient, Exchange& exchange,

@@ -279,19 +279,26 @@ void Record::link() noexcept {
   }
 }
 
-void Record::write_output(const MutableTensorView& target) const {
+void Record::write_output(const MutableTensorView& target, bool has_tape) {
+  const bool needs_gates = has_tape && !residual.is_null();
+  if (needs_gates) gates.resize(Gates::num_bytes(input.num_elements()));
   visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
-    apply_normalization(batch, view_of(output), target.values<T>().data());
+    has_gates = apply_normalization(batch, view_of(output), target.values<T>().data(),
+                                    needs_gates ? gates.data() : nullptr);
   });
 }
 
-void Record::write_output_of(std::int64_t n, const MutableTensorView& target) const {
+bool Record::write_output_of(std::int64_t n, const MutableTensorView& target,
+                             std::uint8_t* target_gates) const {
+  const std::int64_t first = samples.first_of(n);
+  bool is_gated = false;
   visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
     NormalizationBatch<T> sample = sample_of(batch, samples, n);
     sample.is_streamed = is_streamed;
-    apply_normalization(sample, view_of(output),
-                        target.values<T>().data() + samples.first_of(n));
+    is_gated = apply_normalization(sample, view_of(output), target.values<T>().data() + first,
+                                   target_gates == nullptr ? nullptr : target_gates + first / 8);
   });
+  return is_gated;
 }
 
 template <class T>

@@ -51,6 +51,7 @@ struct BatchNormalizationTape::Record {
   bool has_pending_update = false;
   bool has_pending_gradient_grid = false;
   bool is_committed = false;
+  bool has_gates = false;     ///< so that backward need not compute z again
   bool is_irregular = false;  ///< how channels lie, so that only the reference loops will do
   bool samples_are_channels = false;  ///< so that the batch is one sample
   bool is_written = false;            ///< the output, while statistics were merged
@@ -81,6 +82,7 @@ struct BatchNormalizationTape::Record {
   std::vector<double> gamma, beta;  ///< of the call; 1 and 0 without
   ChannelAffine output;             ///< x to what the adjustment per element, or activation, sees
   std::vector<double> factor, offset;  ///< what follows an adjustment per element; per column
+  std::vector<std::uint8_t> gates;     ///< see Gates
 
   void resize(std::size_t num_channels);
 
@@ -126,9 +128,12 @@ struct BatchNormalizationTape::Record {
   /// Chains normalization, renormalization, adjustment, gamma and beta.
   void link() noexcept;
 
-  void write_output(const MutableTensorView& target) const;
-  /// That of sample n; of a part, its channels.
-  void write_output_of(std::int64_t n, const MutableTensorView& target) const;
+  /// With what else backward needs of it where the call `has_tape`.
+  void write_output(const MutableTensorView& target, bool has_tape);
+  /// That of sample n; of a part, its channels. Gates of the
+  /// whole batch, or null, as in apply_normalization().
+  [[nodiscard]] bool write_output_of(std::int64_t n, const MutableTensorView& target,
+                                     std::uint8_t* target_gates) const;
   /// Adds the sums that backward needs, per column.
   void add_gradient_sums(const TensorView& output_gradient, const GradientSumsView& sums,
                          AfterSample after_sample) const;
@@ -189,6 +194,7 @@ NormalizationBatch<T> BatchNormalizationTape::Record::batch() const {
                                .negative_slope = activation->negative_slope,
                                .is_irregular = is_irregular};
   if (!residual.is_null()) result.residual = residual.values<T>().data();
+  if (has_gates) result.gates.bits = gates.data();
   if (weights.is_given) result.weights = {weights.values.data(), weights.stride};
   if (!adjustment.element_scale.empty())
     result.adjustment = {adjustment.element_scale.data(), adjustment.element_bias.data(),

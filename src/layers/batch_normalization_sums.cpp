@@ -80,8 +80,8 @@ class BatchNormalization::Parts::Groups : public GroupedPass {
 
 class BatchNormalization::Parts::ForwardGroups final : public Groups {
  public:
-  ForwardGroups(Parts& parts, Record* record, const MutableTensorView& output)
-      : Groups(parts, record, parts.forward->num_parts()), output_(output) {}
+  ForwardGroups(Parts& parts, Record* record, const MutableTensorView& output, bool has_tape)
+      : Groups(parts, record, parts.forward->num_parts()), output_(output), has_tape_(has_tape) {}
 
   void sum(std::size_t group, AfterSample after_sample) override {
     ChannelGroup& now = begin(group);
@@ -89,6 +89,7 @@ class BatchNormalization::Parts::ForwardGroups final : public Groups {
       now.sums = parts_.make_batch_sums(num_channels_);
       now.num_channels = num_channels_;
     }
+    if (group == 0) prepare_gates(now.record.samples);
     now.sums->begin(now.record);
     now.sums->add(now.record, after_sample);
   }
@@ -101,8 +102,12 @@ class BatchNormalization::Parts::ForwardGroups final : public Groups {
     record.link();
   }
   void write(std::size_t group, std::int64_t n) override {
-    if (!is_in_place()) at(group).record.write_output_of(n, output_);
+    if (is_in_place()) return;
+    const bool is_gated = at(group).record.write_output_of(n, output_, gates_);
+    if (!is_gated) gates_ = nullptr;
   }
+  /// Whether the gates of all elements were written.
+  [[nodiscard]] bool has_gates() const noexcept { return gates_ != nullptr; }
   [[nodiscard]] std::int64_t num_samples() const override { return whole_->samples.count; }
 
   /// Then an error must find the input as it was, so the output is written when none can come.
@@ -111,7 +116,16 @@ class BatchNormalization::Parts::ForwardGroups final : public Groups {
   }
 
  private:
+  // Groups begin with whole bytes of gates, or there are none.
+  void prepare_gates(const Samples& samples) {
+    if (!has_tape_ || whole_->residual.is_null() || samples.num_elements % 8 != 0) return;
+    whole_->gates.resize(Gates::num_bytes(whole_->input.num_elements()));
+    gates_ = whole_->gates.data();
+  }
+
   const MutableTensorView& output_;
+  bool has_tape_;
+  std::uint8_t* gates_ = nullptr;  // null: none are wanted, or could not be written
 };
 
 class BatchNormalization::Parts::BackwardGroups final : public Groups {
@@ -150,11 +164,12 @@ class BatchNormalization::Parts::BackwardGroups final : public Groups {
 };
 
 void BatchNormalization::Parts::merge_in_groups(Record* record, const MutableTensorView& output,
-                                                std::int64_t step,
-                                                std::optional<Failure> failure) {
-  ForwardGroups pass(*this, record, output);
-  run_in_groups(pass, *forward, step, failure ? Content() : record->content(), std::move(failure));
+                                                const Call& call, std::optional<Failure> failure) {
+  ForwardGroups pass(*this, record, output, call.tape != nullptr);
+  run_in_groups(pass, *forward, call.step, failure ? Content() : record->content(),
+                std::move(failure));
   record->is_written = !pass.is_in_place();
+  record->has_gates = record->is_written && pass.has_gates();
 }
 
 void BatchNormalization::Parts::merge_gradients_in_groups(Record* record,
