@@ -82,6 +82,14 @@ PendingCall::PendingCall(PendingCall&& other) noexcept
       call_(std::exchange(other.call_, std::nullopt)),
       request_(std::exchange(other.request_, MPI_REQUEST_NULL)) {}
 
+PendingCall& PendingCall::operator=(PendingCall&& other) noexcept {
+  const PendingCall before(std::move(*this));
+  handle_ = std::exchange(other.handle_, nullptr);
+  call_ = std::exchange(other.call_, std::nullopt);
+  request_ = std::exchange(other.request_, MPI_REQUEST_NULL);
+  return *this;
+}
+
 PendingCall::~PendingCall() {
   try {
     finish();

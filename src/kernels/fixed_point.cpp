@@ -94,6 +94,11 @@ void FixedPointSums::add(std::span<const double> terms) noexcept {
   note(add_terms(row(1), terms.data(), static_cast<std::int64_t>(terms.size())));
 }
 
+bool FixedPointSums::is_too_large(std::size_t column, double term) const noexcept {
+  const double rounder = coarse_rounder_[column];
+  return is_outside(difference(term + rounder, rounder));
+}
+
 void FixedPointSums::add_equal(double term, std::int64_t num_terms) noexcept {
   const FixedPointRow columns = row(0);
   for (std::size_t i = 0; i < totals_.size(); ++i) {

@@ -25,6 +25,11 @@ struct Contestant {
 
 using SeriesByName = std::map<std::string, Series>;
 
+// Small batches and other layouts go through the cache at once.
+bool may_be_grouped(const Workload& workload) {
+  return workload.layout == Layout::nchw && is_memory_size(workload);
+}
+
 void add_candidates(Contestant& contestant, std::vector<Candidate>& candidates) {
   Subject* const subject = &contestant.subject;
   candidates.push_back({contestant.prefix + "forward", [=] { subject->forward(); }});
@@ -76,6 +81,15 @@ class RowMaker {
     result.ratio = ratio_of(series(pass), series(result.against));
     result.num_wrong = num_wrong;
     result.target = target_of(result.what, workload_, num_ranks_, 0.0);
+    return result;
+  }
+
+  // What it makes of a pass to go through the cache in groups of channels.
+  [[nodiscard]] Row grouped(const std::string& pass, std::int64_t num_wrong) const {
+    Row result = row("grouped " + pass, series(pass));
+    result.against = "at once " + pass;
+    result.ratio = ratio_of(series(pass), series(result.against));
+    result.num_wrong = num_wrong;
     return result;
   }
 
@@ -143,7 +157,12 @@ std::vector<Row> layer_rows(const ls::Communicator& world, const Workload& workl
     enter("relu ", {.has_relu = true});
     enter("residual ", {.has_relu = true, .has_residual = true});
     enter("fast ", {.statistics = ls::Statistics::fast});
-    if (!world.is_solo()) enter("sync ", {.is_synchronized = true});
+    if (may_be_grouped(workload)) enter("at once ", {.channel_group_bytes = 0});
+    if (!world.is_solo()) {
+      enter("sync ", {.is_synchronized = true});
+      if (may_be_grouped(workload))
+        enter("at once sync ", {.is_synchronized = true, .channel_group_bytes = 0});
+    }
   }
 
   std::vector<Candidate> candidates = floor_candidates(*buffers);
@@ -169,6 +188,10 @@ std::vector<Row> layer_rows(const ls::Communicator& world, const Workload& workl
     if (contestant.prefix == "fast ") {
       rows.push_back(maker.exact("forward", contestant.wrong.forward));
       rows.push_back(maker.exact("backward", contestant.wrong.backward));
+    } else if (contestant.prefix.starts_with("at once ")) {
+      const std::string whose = contestant.prefix.substr(std::string("at once ").size());
+      rows.push_back(maker.grouped(whose + "forward", contestant.wrong.forward));
+      rows.push_back(maker.grouped(whose + "backward", contestant.wrong.backward));
     } else if (contestant.prefix == "sync ") {
       add_synchronized(maker, workload, contestant, rows);
     } else if (!contestant.prefix.empty()) {

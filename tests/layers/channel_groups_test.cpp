@@ -1,0 +1,445 @@
+// Channels that are merged group by group: the same bits as all at once, one message per group, and
+// a failure in any of them is the same error on all ranks.
+
+#include "layers/channel_groups.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "base/convert.hpp"
+#include "comm/schedule.hpp"
+#include "lockstep/layers/batch_normalization.hpp"
+#include "support/allocations.hpp"
+#include "support/catch.hpp"
+#include "support/errors.hpp"
+#include "support/gradients.hpp"
+#include "support/kernels.hpp"
+#include "support/mpi.hpp"
+#include "support/variables.hpp"
+
+using namespace lockstep;
+using namespace lockstep::testing;
+
+namespace {
+
+constexpr std::int64_t global_batch = 7, num_channels = 6;
+constexpr std::int64_t all_at_once = 0, one_channel = 1;
+const Shape global_shape{global_batch, num_channels, 5, 31};
+
+BatchNormalizationOptions options_of(std::int64_t group_bytes, DType dtype = DType::float64) {
+  return {.axis = 1,
+          .beta_initializer = RandomNormal{.stddev = 0.3, .seed = 2},
+          .gamma_initializer = RandomNormal{.mean = 1.0, .stddev = 0.3, .seed = 1},
+          .channel_group_bytes = group_bytes,
+          .synchronized = true,
+          .dtype = dtype,
+          .name = "norm"};
+}
+
+// Random numbers times `size` and plus `mean`, in one channel only where that is given.
+struct Data {
+  double mean = 0.0, size = 1.0;
+  std::optional<std::int64_t> channel = std::nullopt;
+};
+
+Tensor numbers(const Shape& shape, DType dtype, const Data& data, std::uint64_t seed) {
+  const Tensor noise = random_tensor(shape, seed);
+  std::vector<double> values(noise.values<double>().begin(), noise.values<double>().end());
+  const std::int64_t plane = shape[2] * shape[3];
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (!data.channel || static_cast<std::int64_t>(i) / plane % shape[1] == *data.channel)
+      values[i] = data.mean + data.size * values[i];
+  Tensor result(shape, dtype);
+  write_from_double(values, result);
+  return result;
+}
+
+struct Step {
+  Data x, dy;
+};
+
+// All bits that training steps leave behind on this rank.
+struct Outcome {
+  std::vector<std::byte> bits;
+  std::vector<std::int64_t> num_forward, num_backward;  // messages of each step
+
+  void append(const TensorView& values) {
+    const auto* first = static_cast<const std::byte*>(values.data());
+    bits.insert(bits.end(), first,
+                first + static_cast<std::size_t>(values.num_elements()) * size_of(values.dtype()));
+  }
+};
+
+struct Setting {
+  BatchNormalizationOptions options;
+  std::vector<Step> steps;
+  bool has_residual = false;
+  bool has_weights = false;
+  bool is_in_place = false;  // dx over dy
+};
+
+Outcome run(const Setting& setting, const Communicator& group, std::int64_t first,
+            std::int64_t count) {
+  BatchNormalization layer(setting.options);
+  const DType dtype = *setting.options.dtype;
+  const Shape local = global_shape.with(0, count);
+  layer.build(local, group);
+  Tensor y(local, dtype), dx(local, dtype), residual_gradient(local, dtype), gradient(local, dtype);
+  Tensor weights(Shape{global_batch}, DType::float32);
+  for (std::size_t n = 0; n < weights.values<float>().size(); ++n)
+    weights.values<float>()[n] = static_cast<float>(n % 3);
+  BatchNormalizationTape tape;
+  Outcome outcome;
+  for (std::uint64_t step = 0; step < setting.steps.size(); ++step) {
+    const Tensor x = numbers(global_shape, dtype, setting.steps[step].x, 10 + step);
+    const Tensor dy = numbers(global_shape, dtype, setting.steps[step].dy, 20 + step);
+    const Tensor residual = numbers(global_shape, dtype, {}, 30 + step);
+    Call call{.mode = Mode::training, .tape = &tape};
+    if (setting.has_residual) call.residual = TensorView(residual).rows(first, count);
+    if (setting.has_weights) call.batch_weights = TensorView(weights).rows(first, count);
+    const std::int64_t start = num_allreduces();
+    layer.forward(TensorView(x).rows(first, count), y, call);
+    const std::int64_t between = num_allreduces();
+    TensorView output_gradient = TensorView(dy).rows(first, count);
+    if (setting.is_in_place) {
+      std::memcpy(gradient.data(), output_gradient.data(),
+                  static_cast<std::size_t>(gradient.num_elements()) * size_of(dtype));
+      output_gradient = gradient;
+    }
+    Tensor& target = setting.is_in_place ? gradient : dx;
+    layer.backward(tape, output_gradient, target,
+                   setting.has_residual ? MutableTensorView(residual_gradient)
+                                        : MutableTensorView());
+    outcome.num_forward.push_back(between - start);
+    outcome.num_backward.push_back(num_allreduces() - between);
+    for (const Tensor* tensor : {&y, &target, &residual_gradient}) outcome.append(*tensor);
+    for (Variable* variable : layer.variables()) {
+      outcome.append(variable->value());
+      if (variable->role() == VariableRole::parameter) outcome.append(variable->grad());
+    }
+  }
+  return outcome;
+}
+
+// Every cut and size of groups gives the bits of all channels at once.
+void check_bits(Setting setting) {
+  const Communicator world = Communicator::world();
+  const auto at = static_cast<std::size_t>(world.rank());
+  const auto bytes_of_channel = static_cast<std::int64_t>(size_of(*setting.options.dtype)) * 5 *
+                                31 * global_batch / world.size();
+  for (const auto& cut : cuts_of(global_batch, world.size())) {
+    const std::int64_t first = first_of(cut, world.rank());
+    setting.options.channel_group_bytes = all_at_once;
+    const Outcome plain = run(setting, world, first, cut[at]);
+    for (const std::int64_t bytes :
+         {one_channel, 2 * bytes_of_channel + 8, 3 * bytes_of_channel + 8}) {
+      setting.options.channel_group_bytes = bytes;
+      const Outcome grouped = run(setting, world, first, cut[at]);
+      REQUIRE_ON_ALL_RANKS(world, grouped.bits == plain.bits);
+    }
+  }
+}
+
+const std::vector<Step> calm{{}, {{0.3, 1.1}, {}}, {}};
+// Channel 0 brings a round to one group, channel 5 to another; sizes between those that surely fit
+// a grid and those that surely do not are in all others.
+const std::vector<Step> jumps{{{0.0, 200.0}, {}},       {{0.0, 200.0}, {}},
+                              {{1e6, 1.0, 0}, {}},      {{1e6, 1.0, 5}, {0.0, 1e9, 2}},
+                              {{0.0, 3000.0}, {0, 3e4}}, {{1e9, 1.0, 3}, {0.0, 1e-9, 3}},
+                              {{}, {}}};
+
+}  // namespace
+
+TEST_CASE("groups of channels leave the bits of all channels at once", "[layers][exact]") {
+  const DType dtype = GENERATE(DType::float32, DType::float64, DType::bfloat16);
+  check_bits({.options = options_of(0, dtype), .steps = calm});
+  check_bits({.options = options_of(0, dtype), .steps = jumps});
+}
+
+TEST_CASE("groups of channels go with what calls may bring", "[layers][exact]") {
+  auto options = options_of(0, DType::float32);
+  options.activation = ActivationFunction::relu;
+  check_bits({.options = options, .steps = jumps, .has_residual = true});
+  check_bits({.options = options, .steps = jumps, .is_in_place = true});
+  check_bits({.options = options, .steps = calm, .has_weights = true});
+  options.activation = ActivationFunction::gelu;
+  check_bits({.options = options, .steps = calm, .has_residual = true});
+}
+
+TEST_CASE("every target of the kernels leaves those bits in groups", "[layers][exact]") {
+  for (const KernelTarget target : supported_kernel_targets()) {
+    const ChosenKernels kernels(target);
+    check_bits({.options = options_of(0, DType::float32), .steps = calm, .is_in_place = true});
+  }
+}
+
+TEST_CASE("fast sums in groups are those of all channels, up to rounding", "[layers]") {
+  const Communicator world = Communicator::world();
+  const Shape local = global_shape.with(0, 2);
+  const auto seed = static_cast<std::uint64_t>(world.rank());
+  const auto dx_of = [&](std::int64_t group_bytes) {
+    auto options = options_of(group_bytes);
+    options.statistics = Statistics::fast;
+    BatchNormalization layer(options);
+    layer.build(local, world);
+    BatchNormalizationTape tape;
+    Tensor y(local, DType::float64), dx(local, DType::float64);
+    for (const double mean : {0.0, 0.5, 1e6, 0.0}) {
+      layer.forward(numbers(local, DType::float64, {mean, 1.0, 4}, seed), y,
+                    {.mode = Mode::training, .tape = &tape});
+      const Tensor x = numbers(local, DType::float64, {mean, 1.0, 4}, seed);
+      layer.forward(x, y, {.mode = Mode::training, .tape = &tape});
+      layer.backward(tape, random_tensor(local, 5 + seed), dx);
+    }
+    return dx;
+  };
+  const Tensor plain = dx_of(all_at_once), grouped = dx_of(one_channel);
+  bool is_close = true;
+  for (std::size_t i = 0; i < plain.values<double>().size(); ++i)
+    is_close = is_close && grouped.values<double>()[i] ==
+                               Approx(plain.values<double>()[i]).epsilon(1e-9).margin(1e-9);
+  REQUIRE_ON_ALL_RANKS(world, is_close);
+}
+
+TEST_CASE("one message per group once a batch was seen, and two more in a group that jumps",
+          "[layers]") {
+  const Communicator world = Communicator::world();
+  const std::int64_t one = world.is_solo() ? 0 : 1;
+  const Setting setting{.options = options_of(one_channel),
+                        .steps = {{}, {}, {{1e6, 1.0, 3}, {}}, {{1e6, 1.0, 3}, {0.0, 1e12, 2}}}};
+  const std::int64_t count = global_batch / world.size();
+  const Outcome outcome = run(setting, world, world.rank() * count, count);
+  const std::int64_t groups = one * num_channels;
+  REQUIRE_ON_ALL_RANKS(
+      world, outcome.num_forward ==
+                 (std::vector<std::int64_t>{one, groups, groups + 2 * one, groups}));
+  REQUIRE_ON_ALL_RANKS(
+      world, outcome.num_backward ==
+                 (std::vector<std::int64_t>{groups, groups, groups, groups + 2 * one}));
+}
+
+TEST_CASE("groups take nothing from the heap, once they have warmed up", "[layers]") {
+  const Communicator world = Communicator::world();
+  BatchNormalization layer(options_of(one_channel));
+  const Shape local = global_shape.with(0, 2);
+  layer.build(local, world);
+  const Tensor x = random_tensor(local, 1), dy = random_tensor(local, 2);
+  Tensor y(local, DType::float64), dx(local, DType::float64);
+  BatchNormalizationTape tape;
+  const auto step = [&] {
+    layer.forward(x, y, {.mode = Mode::training, .tape = &tape});
+    layer.backward(tape, dy, dx);
+  };
+  step();
+  step();
+  const std::int64_t before = num_allocations();
+  step();
+  const std::int64_t after = num_allocations();
+  REQUIRE_ON_ALL_RANKS(world, after == before);
+}
+
+namespace {
+
+// A layer in groups of one channel that has seen a batch.
+struct Fixture {
+  explicit Fixture(BatchNormalizationOptions options = options_of(one_channel)) : layer(options) {
+    layer.build(local, world);
+    good_step();
+  }
+
+  void good_step() {
+    layer.forward(x, y, {.mode = Mode::training, .tape = &tape});
+    layer.backward(tape, dy, dx);
+  }
+  [[nodiscard]] std::vector<double> state() { return values_of(layer.variables()); }
+
+  void require(const Caught& caught, ErrorCode code, int guilty) {
+    REQUIRE_ON_ALL_RANKS(world, caught.is(code));
+    REQUIRE_ON_ALL_RANKS(world, caught.rank() == guilty);
+    REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
+  }
+
+  Communicator world = Communicator::world();
+  BatchNormalization layer;
+  Shape local = global_shape.with(0, 2);
+  Tensor x = random_tensor(local, static_cast<std::uint64_t>(world.rank()));
+  Tensor dy = random_tensor(local, 7 + static_cast<std::uint64_t>(world.rank()));
+  Tensor y{local, DType::float64}, dx{local, DType::float64};
+  BatchNormalizationTape tape;
+};
+
+}  // namespace
+
+TEST_CASE("what is not finite in any group is the same error on all ranks", "[layers]") {
+  Fixture f;
+  const int num_ranks = f.world.size();
+  const int guilty = GENERATE_COPY(range(0, num_ranks));
+  const std::int64_t channel = GENERATE(range(std::int64_t{0}, num_channels));
+  const bool is_in_place = GENERATE(false, true);
+  const auto before = f.state();
+  Tensor bad = f.x;
+  if (f.world.rank() == guilty)
+    bad.values<double>()[static_cast<std::size_t>(channel) * 5 * 31 + 17] =
+        std::numeric_limits<double>::infinity();
+  const Tensor kept = bad;
+  const Caught caught = caught_from([&] {
+    if (is_in_place)
+      f.layer.forward(bad, bad, {.mode = Mode::training});
+    else
+      f.layer.forward(bad, f.y, {.mode = Mode::training, .tape = &f.tape});
+  });
+  f.require(caught, ErrorCode::non_finite, guilty);
+  REQUIRE_ON_ALL_RANKS(f.world, caught.origin->channel == channel);
+  REQUIRE_ON_ALL_RANKS(f.world,
+                       std::ranges::equal(bad.values<double>(), kept.values<double>()));
+  REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
+  f.good_step();
+}
+
+TEST_CASE("a wrong batch and an error of the caller's reach all ranks in groups too", "[layers]") {
+  Fixture f;
+  const int num_ranks = f.world.size();
+  const int guilty = GENERATE_COPY(range(0, num_ranks));
+  const bool is_guilty = f.world.rank() == guilty;
+  const auto before = f.state();
+  const Tensor wrong(Shape{2, 5, 5, 31}, DType::float64);
+  const Call call{.mode = Mode::training, .tape = &f.tape};
+  const auto reason = std::make_exception_ptr(DataError("disk is gone"));
+  f.require(caught_from([&] { f.layer.forward(is_guilty ? wrong : f.x, f.y, call); }),
+            ErrorCode::argument, guilty);
+  f.require(caught_from([&] {
+              if (is_guilty) f.layer.fail(Pass::forward, reason);
+              f.layer.forward(f.x, f.y, call);
+            }),
+            ErrorCode::data, guilty);
+  REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
+  f.layer.forward(f.x, f.y, call);
+  f.require(caught_from([&] { f.layer.backward(f.tape, is_guilty ? wrong : f.dy, f.dx); }),
+            ErrorCode::argument, guilty);
+  f.require(caught_from([&] {
+              if (is_guilty) f.layer.fail(Pass::backward, reason);
+              f.layer.backward(f.tape, f.dy, f.dx);
+            }),
+            ErrorCode::data, guilty);
+  f.good_step();
+}
+
+TEST_CASE("a rank that fails amid any group fails alike on all", "[layers]") {
+  // Function and derivative are called element by element, group after group.
+  std::int64_t calls = 0, fatal_call = -1;
+  const auto count = [&](const char* what) {
+    if (++calls == fatal_call) throw DataError(what);
+  };
+  auto options = options_of(one_channel);
+  options.activation = CustomActivation{"brittle",
+                                        [&](double z) {
+                                          count("no value");
+                                          return z;
+                                        },
+                                        [&](double) {
+                                          count("no derivative");
+                                          return 1.0;
+                                        }};
+  Fixture f(options);
+  const int num_ranks = f.world.size();
+  const int guilty = GENERATE_COPY(range(0, num_ranks));
+  const std::int64_t group = GENERATE(range(std::int64_t{0}, num_channels));
+  const std::int64_t group_calls = 2 * 5 * 31;
+  const auto before = f.state();
+  const auto fail_in = [&](std::int64_t fatal) {
+    calls = 0;
+    fatal_call = f.world.rank() == guilty ? fatal : -1;
+  };
+  // The output of the last two groups is written when there is no message left.
+  if (group < num_channels - 2) {
+    fail_in(group * group_calls + 40);
+    const Caught caught = caught_from(
+        [&] { f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape}); });
+    f.require(caught, ErrorCode::data, guilty);
+    REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
+  }
+  fail_in(-1);
+  f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape, .commit = Commit::by_caller});
+  // Sums take one call per element, and so does what is written beside them: from the group on that
+  // comes two behind, or one where a rank is alone.
+  const std::int64_t lag = f.world.is_solo() ? 1 : 2;
+  fail_in((group + std::max(group - lag, std::int64_t{0})) * group_calls + 40);
+  f.require(caught_from([&] { f.layer.backward(f.tape, f.dy, f.dx); }), ErrorCode::data, guilty);
+  REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
+  fail_in(-1);
+  f.good_step();
+}
+
+TEST_CASE("a rank that fails around layers in groups keeps its appointments", "[layers]") {
+  Fixture first, second;
+  const Communicator& world = first.world;
+  const int num_ranks = world.size();
+  const int guilty = GENERATE_COPY(range(0, num_ranks));
+  const int fatal_place = GENERATE(0, 1, 2);
+  const auto fail_at = [&](int place) {
+    if (place == fatal_place && world.rank() == guilty) throw DataError("between layers");
+  };
+  const auto before = first.state();
+  Schedule schedule;
+  for (const Pass pass : {Pass::forward, Pass::backward}) {
+    for (Fixture* f : {&first, &second}) f->layer.add_appointments(pass, schedule);
+    const auto call = [&](Fixture& f) {
+      if (pass == Pass::forward)
+        f.layer.forward(f.x, f.y,
+                        {.mode = Mode::training, .tape = &f.tape, .commit = Commit::by_caller});
+      else
+        f.layer.backward(f.tape, f.dy, f.dx);
+    };
+    const Caught caught = caught_from([&] {
+      schedule.keep(-1, [&] {
+        fail_at(0);
+        call(first);
+        fail_at(1);
+        call(second);
+        fail_at(2);
+      });
+    });
+    const bool reaches_all = fatal_place < 2 && !world.is_solo();
+    const bool is_told = reaches_all || world.rank() == guilty;
+    REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::data) == is_told);
+    REQUIRE_ON_ALL_RANKS(world, caught.rank() == (reaches_all ? guilty : -1));
+    schedule.clear();
+    for (Fixture* f : {&first, &second})
+      f->layer.forward(f->x, f->y,
+                       {.mode = Mode::training, .tape = &f->tape, .commit = Commit::by_caller});
+  }
+  REQUIRE_ON_ALL_RANKS(world, first.state() == before);
+  first.good_step();
+  second.good_step();
+}
+
+TEST_CASE("channels make groups where that pays, all of one size", "[layers]") {
+  const double channel = 100.0 * 1024.0;
+  const Grouping large{.num_channels = 512, .channel_bytes = channel};
+  CHECK(channels_per_group(large) == 2);
+  const auto with = [&](auto&& change) {
+    Grouping grouping = large;
+    change(grouping);
+    return channels_per_group(grouping);
+  };
+  CHECK(with([](Grouping& g) { g.num_channels = 64; }) == 64);         // fits the cache as it is
+  CHECK(with([](Grouping& g) { g.channel_bytes *= 30.0; }) == 512);    // a channel does not
+  CHECK(with([](Grouping& g) { g.channel_bytes = 0.0; }) == 512);      // nobody had a sample
+  CHECK(with([](Grouping& g) { g.is_on_one_machine = false; }) == 512);
+  CHECK(with([](Grouping& g) { g.group_bytes = 0; }) == 512);
+  CHECK(with([](Grouping& g) {
+          g.group_bytes = 1;
+          g.is_on_one_machine = false;
+        }) == 1);
+  for (const std::size_t num_channels : {1U, 6U, 7U, 12U, 97U, 1000U})
+    for (const std::int64_t group_bytes : {1, 300'000, 1'000'000, 1'000'000'000}) {
+      const Grouping asked{
+          .num_channels = num_channels, .channel_bytes = channel, .group_bytes = group_bytes};
+      const std::size_t size = channels_per_group(asked);
+      CHECK(num_channels % size == 0);
+      CHECK((size == 1 || static_cast<double>(size) * channel <= static_cast<double>(group_bytes)));
+    }
+}
