@@ -7,27 +7,12 @@
 #include <type_traits>
 #include <vector>
 
+#include "kernels/factored_gradient.hpp"
 #include "kernels/reference_normalization.hpp"
-#include "kernels/vector_choice.hpp"
 
 namespace lockstep {
 namespace {
 
-// What coefficients and centers are rounded to.
-template <class T>
-double rounded(double value) noexcept {
-  return std::is_same_v<T, double> ? value : static_cast<double>(static_cast<float>(value));
-}
-
-// Two numbers per channel, in memory that is kept.
-struct ChannelPairs {
-  std::vector<double> first, second;
-
-  void clear(std::int64_t num_channels) {
-    first.assign(static_cast<std::size_t>(num_channels), 0.0);
-    second.assign(static_cast<std::size_t>(num_channels), 0.0);
-  }
-};
 thread_local ChannelPairs scratch, more_scratch;
 
 // Fewer elements cost nothing, and hardly average what rounding does to them.
@@ -82,25 +67,6 @@ void add_vector_sums(const VectorKernels<T>& kernels, const VectorBatch<T>& batc
   }
 }
 
-// The gradient with a factored out; false where a is 0 and something else is not.
-bool factor(const InputGradientView& gradient, std::int64_t num_columns, ChannelPairs& pairs) {
-  pairs.clear(num_columns);
-  for (std::size_t c = 0; c < pairs.first.size(); ++c) {
-    const double a = gradient.a[c], p = gradient.p[c], q = gradient.q[c];
-    if (p == 0.0 && q == 0.0) continue;
-    if (a == 0.0) return false;
-    pairs.first[c] = p / a;
-    pairs.second[c] = q / a;
-  }
-  return true;
-}
-
-template <class T>
-bool factored_fit(const FactoredGradientView& gradient, std::int64_t count) noexcept {
-  return fit<T>(gradient.a, count) && fit<T>(gradient.p, count) &&
-         do_not_overflow<T>(gradient.q, count);
-}
-
 // Where the coefficients of one channel do not fit, images are done plane by plane, so that no bit of
 // the other channels depends on which they share a batch with.
 bool has_planes(const Columns& columns) noexcept { return columns.channels > 1 && columns.inner > 1; }
@@ -138,6 +104,18 @@ const double* element_of(const double* values, std::int64_t c) noexcept {
 }
 
 }  // namespace
+
+bool factor(const InputGradientView& gradient, std::int64_t num_columns, ChannelPairs& pairs) {
+  pairs.clear(num_columns);
+  for (std::size_t c = 0; c < pairs.first.size(); ++c) {
+    const double a = gradient.a[c], p = gradient.p[c], q = gradient.q[c];
+    if (p == 0.0 && q == 0.0) continue;
+    if (a == 0.0) return false;
+    pairs.first[c] = p / a;
+    pairs.second[c] = q / a;
+  }
+  return true;
+}
 
 bool is_worth_streaming(std::int64_t num_bytes) noexcept { return num_bytes >= min_streamed_bytes; }
 
@@ -204,12 +182,9 @@ void add_gradient_sums(const NormalizationBatch<T>& batch, const AffineView& out
   (is_quick ? kernels->add_quick_gradient_sums : kernels->add_gradient_sums)(
       *vector, output, normalization, dy, scratch.first.data(), scratch.second.data());
   for (std::size_t c = 0; c < scratch.first.size(); ++c) {
-    const double sum = scratch.first[c];
-    const double scale = normalization.scale[c];
-    const double moved = rounded<T>(normalization.center[c]) - normalization.center[c];
-    sums.output[c] += sum;
-    if (sums.adjusted != nullptr) sums.adjusted[c] += sum;
-    sums.normalized[c] += scratch.second[c] + sum * (moved * scale + normalization.shift[c]);
+    if (sums.adjusted != nullptr) sums.adjusted[c] += scratch.first[c];
+    add_normalized_sums<T>(normalization, c, scratch.first[c], scratch.second[c], sums.output[c],
+                           sums.normalized[c]);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/exchange.hpp"
+#include "kernels/factored_gradient.hpp"
 #include "layers/batch_normalization_record.hpp"
 #include "lockstep/params/variable.hpp"
 #include "stats/exact_moments.hpp"
@@ -107,6 +108,7 @@ class IntegerGradientSums final : public BatchGradientSums {
   std::vector<char> is_due_;
   std::vector<char> is_spoiled_;  // by what is not finite
   std::vector<double> terms_;     // of one sample
+  ChannelPairs pairs_;            // for that
   std::vector<double> largest_;   // then which sums had a term outside of its grid
 };
 

@@ -130,10 +130,6 @@ struct BatchNormalizationTape::Record {
 
   /// With what else backward needs of it where the call `has_tape`.
   void write_output(const MutableTensorView& target, bool has_tape);
-  /// That of sample n; of a part, its channels. Gates of the
-  /// whole batch, or null, as in apply_normalization().
-  [[nodiscard]] bool write_output_of(std::int64_t n, const MutableTensorView& target,
-                                     std::uint8_t* target_gates) const;
   /// Adds the sums that backward needs, per column.
   void add_gradient_sums(const TensorView& output_gradient, const GradientSumsView& sums,
                          AfterSample after_sample) const;
@@ -145,11 +141,8 @@ struct BatchNormalizationTape::Record {
   void write_gradients(const TensorView& output_gradient, const InputGradientAffine& affine,
                        const MutableTensorView& input_gradient,
                        const MutableTensorView& residual_gradient) const;
-  /// Those of sample n; of a part, its channels.
-  void write_gradients_of(std::int64_t n, const TensorView& output_gradient,
-                          const InputGradientAffine& affine,
-                          const MutableTensorView& input_gradient,
-                          const MutableTensorView& residual_gradient) const;
+  /// The coefficients as the passes over a batch take them.
+  [[nodiscard]] InputGradientView gradient_view(const InputGradientAffine& affine) const noexcept;
 
   [[nodiscard]] std::int64_t num_samples() const noexcept;
   [[nodiscard]] std::int64_t num_ghosts() const noexcept;
@@ -167,7 +160,6 @@ struct BatchNormalizationTape::Record {
   /// once, or of a part its channels in sample after sample, and then `after_sample`.
   template <class Visit>
   void visit_pieces(AfterSample after_sample, Visit&& visit) const;
-  [[nodiscard]] InputGradientView gradient_view(const InputGradientAffine& affine) const noexcept;
   template <class T>
   [[nodiscard]] NormalizationBatch<T> batch() const;
 };

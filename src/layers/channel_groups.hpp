@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <variant>
 
 #include "comm/exchange.hpp"
 #include "comm/failure.hpp"
+#include "kernels/sample_passes.hpp"
 #include "layers/batch_gradient_sums.hpp"
 #include "layers/batch_normalization_record.hpp"
 #include "layers/batch_sums.hpp"
@@ -64,6 +66,28 @@ struct ChannelGroup {
   std::unique_ptr<BatchGradientSums> gradient_sums;
   std::size_t num_channels = 0, num_gradient_channels = 0;  ///< that the sums are for
   InputGradientAffine gradient;
+  ChannelPairs pairs;
+  /// That write outputs; none before there is anything to write.
+  std::variant<std::monostate, SamplePasses<float>, SamplePasses<double>, SamplePasses<Float16>,
+               SamplePasses<BFloat16>>
+      passes;
+
+  /// Makes passes for the record, once it is settled, and calls begin(passes).
+  template <class Begin>
+  void begin_passes(Begin&& begin) {
+    record.visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
+      begin(passes.emplace<SamplePasses<T>>(batch, record.samples, &pairs), TypeTag<T>());
+    });
+  }
+  /// Calls visit(passes).
+  template <class Visit>
+  void visit_passes(Visit&& visit) {
+    std::visit(
+        [&]<class Passes>(Passes& made) {
+          if constexpr (!std::is_same_v<Passes, std::monostate>) visit(made);
+        },
+        passes);
+  }
 };
 
 }  // namespace lockstep

@@ -3,7 +3,7 @@
 #include <initializer_list>
 #include <limits>
 
-#include "kernels/exact_sums.hpp"
+#include "kernels/sample_passes.hpp"
 #include "layers/batch_gradient_sums.hpp"
 
 namespace lockstep {
@@ -53,10 +53,16 @@ void IntegerGradientSums::for_each_term(const Record& record, const TensorView& 
   record.visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
     const Samples& samples = record.samples;
     const T* gradient = output_gradient.values<T>().data();
+    SamplePasses<T> passes(batch, samples, &pairs_);
+    if (!is_adjusted_)
+      passes.begin_gradients(view_of(record.output), view_of(record.normalization), gradient);
     for (std::int64_t n = 0; n < samples.count; ++n) {
       std::ranges::fill(terms_, 0.0);
-      record.add_gradient_sums(sample_of(batch, samples, n), gradient + samples.first_of(n),
-                               view(terms_));
+      if (!is_adjusted_)
+        passes.add_gradient_sums(n, terms_.data(), terms_.data() + num_channels_);
+      else
+        record.add_gradient_sums(sample_of(batch, samples, n), gradient + samples.first_of(n),
+                                 view(terms_));
       visit(n);
     }
   });

@@ -79,13 +79,14 @@ struct Setting {
   bool has_residual = false;
   bool has_weights = false;
   bool is_in_place = false;  // dx over dy
+  Shape shape = global_shape;
 };
 
 Outcome run(const Setting& setting, const Communicator& group, std::int64_t first,
             std::int64_t count) {
   BatchNormalization layer(setting.options);
   const DType dtype = *setting.options.dtype;
-  const Shape local = global_shape.with(0, count);
+  const Shape local = setting.shape.with(0, count);
   layer.build(local, group);
   Tensor y(local, dtype), dx(local, dtype), residual_gradient(local, dtype), gradient(local, dtype);
   Tensor weights(Shape{global_batch}, DType::float32);
@@ -94,9 +95,9 @@ Outcome run(const Setting& setting, const Communicator& group, std::int64_t firs
   BatchNormalizationTape tape;
   Outcome outcome;
   for (std::uint64_t step = 0; step < setting.steps.size(); ++step) {
-    const Tensor x = numbers(global_shape, dtype, setting.steps[step].x, 10 + step);
-    const Tensor dy = numbers(global_shape, dtype, setting.steps[step].dy, 20 + step);
-    const Tensor residual = numbers(global_shape, dtype, {}, 30 + step);
+    const Tensor x = numbers(setting.shape, dtype, setting.steps[step].x, 10 + step);
+    const Tensor dy = numbers(setting.shape, dtype, setting.steps[step].dy, 20 + step);
+    const Tensor residual = numbers(setting.shape, dtype, {}, 30 + step);
     Call call{.mode = Mode::training, .tape = &tape};
     if (setting.has_residual) call.residual = TensorView(residual).rows(first, count);
     if (setting.has_weights) call.batch_weights = TensorView(weights).rows(first, count);
@@ -128,8 +129,9 @@ Outcome run(const Setting& setting, const Communicator& group, std::int64_t firs
 void check_bits(Setting setting) {
   const Communicator world = Communicator::world();
   const auto at = static_cast<std::size_t>(world.rank());
-  const auto bytes_of_channel = static_cast<std::int64_t>(size_of(*setting.options.dtype)) * 5 *
-                                31 * global_batch / world.size();
+  const std::int64_t plane = setting.shape[2] * setting.shape[3];
+  const auto bytes_of_channel = static_cast<std::int64_t>(size_of(*setting.options.dtype)) * plane *
+                                global_batch / world.size();
   for (const auto& cut : cuts_of(global_batch, world.size())) {
     const std::int64_t first = first_of(cut, world.rank());
     setting.options.channel_group_bytes = all_at_once;
@@ -159,10 +161,22 @@ TEST_CASE("groups of channels leave the bits of all channels at once", "[layers]
   check_bits({.options = options_of(0, dtype), .steps = jumps});
 }
 
+TEST_CASE("a channel beyond the range of float leaves others their bits in groups", "[layers][exact]") {
+  auto options = options_of(0, DType::float32);
+  options.epsilon = 0.0;
+  options.activation = ActivationFunction::leaky_relu;
+  const std::vector<Step> tiny{{}, {{0.0, 1e-42, 2}, {}}, {{0.0, 1e-42, 4}, {0.0, 1e30, 1}}, {}};
+  check_bits({.options = options, .steps = tiny});
+  check_bits({.options = options, .steps = tiny, .has_residual = true});
+}
+
 TEST_CASE("groups of channels go with what calls may bring", "[layers][exact]") {
   auto options = options_of(0, DType::float32);
   options.activation = ActivationFunction::relu;
   check_bits({.options = options, .steps = jumps, .has_residual = true});
+  // Gates of a group are whole bytes here.
+  const Shape even{global_batch, num_channels, 4, 10};
+  check_bits({.options = options, .steps = jumps, .has_residual = true, .shape = even});
   check_bits({.options = options, .steps = jumps, .is_in_place = true});
   check_bits({.options = options, .steps = calm, .has_weights = true});
   options.activation = ActivationFunction::gelu;
