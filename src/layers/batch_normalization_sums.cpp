@@ -220,7 +220,6 @@ void BatchNormalization::Parts::divide(const Record& record) noexcept {
       .channel_bytes = *std::ranges::max_element(record.count) / num_ranks *
                        static_cast<double>(size_of(record.input.dtype())),
       .is_alone = forward->group().is_solo(),
-      .is_on_one_machine = is_on_one_machine,
       .group_bytes = record.options->channel_group_bytes,
   };
   std::size_t size = channels_per_group(grouping);

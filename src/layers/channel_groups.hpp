@@ -52,11 +52,12 @@ struct Grouping {
   double channel_bytes = 0.0;  ///< of a rank's batch per channel, in the mean of the ranks
   int num_tensors = 1;         ///< that a pass reads: x, or x and dy
   bool is_alone = true;        ///< the ranks are one
-  bool is_on_one_machine = true;
   std::optional<std::int64_t> group_bytes = std::nullopt;  ///< the option
 };
 
-/// Channels per group, a divisor of their number; all of them where groups would not pay.
+/// Channels per group, a divisor of their number; all of them where groups would not pay. Several
+/// ranks wait for each other at every group. That costs little where each has a core for itself,
+/// and several times the whole pass where it has not, so such groups are only made when asked for.
 [[nodiscard]] std::size_t channels_per_group(const Grouping& grouping) noexcept;
 
 /// What one group needs while it is on its way; kept for the next one.

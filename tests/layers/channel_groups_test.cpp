@@ -442,11 +442,11 @@ TEST_CASE("channels make groups where that pays, all of one size", "[layers]") {
   CHECK(with([](Grouping& g) { g.num_channels = 64; }) == 64);         // fits the cache as it is
   CHECK(with([](Grouping& g) { g.channel_bytes *= 30.0; }) == 512);    // a channel does not
   CHECK(with([](Grouping& g) { g.channel_bytes = 0.0; }) == 512);      // nobody had a sample
-  CHECK(with([](Grouping& g) { g.is_on_one_machine = false; }) == 512);
+  CHECK(with([](Grouping& g) { g.is_alone = false; }) == 512);         // unless that is asked for
   CHECK(with([](Grouping& g) { g.group_bytes = 0; }) == 512);
   CHECK(with([](Grouping& g) {
           g.group_bytes = 1;
-          g.is_on_one_machine = false;
+          g.is_alone = false;
         }) == 1);
   for (const std::size_t num_channels : {1U, 6U, 7U, 12U, 97U, 1000U})
     for (const std::int64_t group_bytes : {1, 300'000, 1'000'000, 1'000'000'000}) {
