@@ -38,8 +38,7 @@ void set_stall_timeout(const lockstep::Communicator& world, double seconds) {
 
 int carry_out(const lockstep::Communicator& world, const TrainOptions& options) {
   set_stall_timeout(world, options.stall_timeout);
-  train(world, options);
-  return exit_ok;
+  return train(world, options) ? exit_ok : exit_stopped;
 }
 
 int carry_out(const lockstep::Communicator& world, const BenchOptions& options) {

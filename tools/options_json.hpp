@@ -9,8 +9,8 @@
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainOptions, data, model, dtype, batch, epochs, steps,
                                    learning_rate, momentum, bn_momentum, optimizer, synchronized,
-                                   statistics, precise_statistics, seed, stall_timeout, out, json,
-                                   quiet)
+                                   statistics, precise_statistics, nonfinite, seed, stall_timeout,
+                                   out, json, quiet)
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BenchOptions, shapes, layout, dtype, rounds, sweep,
                                    stall_timeout, csv, json, quiet)

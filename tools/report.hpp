@@ -34,8 +34,8 @@ class Report final : public lockstep::Callback {
   /// when that fails. Local.
   void write_precise(const lockstep::Scores& validation);
 
-  /// The last word: where the curves are.
-  void finish() const;
+  /// The last words: that a run ended early, where the curves are.
+  void finish(std::int64_t num_steps, bool is_stopped) const;
 
  private:
   [[nodiscard]] std::string progress_of(const lockstep::StepRecord& record) const;

@@ -1,6 +1,7 @@
 #include "train.hpp"
 
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -12,6 +13,7 @@
 #include "lockstep/train/metric.hpp"
 #include "lockstep/train/optimizer.hpp"
 #include "lockstep/train/population_statistics.hpp"
+#include "lockstep/train/stop_signals.hpp"
 #include "lockstep/train/trainer.hpp"
 #include "models.hpp"
 #include "on_all_ranks.hpp"
@@ -37,17 +39,22 @@ ls::FitOptions fit_options_of(const TrainOptions& options, const DataSource& dat
   return fit;
 }
 
-// Layers refuse what is not finite, but after the last step there is none to do so.
+// Steps refuse what is not finite, but after the last one there is none to do so, and where they
+// skip it there may have been nothing else.
 void check_finite(const ls::History& history) {
   const ls::EpochRecord& last = history.epochs.back();
-  if (std::isfinite(last.training.loss) && std::isfinite(last.validation->loss)) return;
-  ls::throw_error(ls::ErrorCode::non_finite, "the loss is not finite; try a smaller --lr",
+  const bool is_finite = std::isfinite(last.training.loss) && std::isfinite(last.validation->loss);
+  if (is_finite && last.training.num_samples > 0) return;
+  ls::throw_error(ls::ErrorCode::non_finite,
+                  is_finite ? "all steps of the last epoch were skipped; try a smaller --lr"
+                            : "the loss is not finite; try a smaller --lr",
                   std::make_shared<ls::ErrorOrigin>());
 }
 
 }  // namespace
 
-void train(const ls::Communicator& world, const TrainOptions& options) {
+bool train(const ls::Communicator& world, const TrainOptions& options) {
+  const ls::StopSignals signals;
   const ls::Strategy strategy(world.dup());
   DataSource data;
   std::optional<ls::Sequential> model;
@@ -64,12 +71,24 @@ void train(const ls::Communicator& world, const TrainOptions& options) {
       report = std::make_shared<Report>(options, hosts, data.training->num_samples());
   });
 
-  ls::Trainer trainer(
-      *model, optimizer_of(options), std::make_unique<ls::SparseCategoricalCrossentropy>(),
-      {.metrics = {std::make_shared<ls::SparseCategoricalAccuracy>()}, .seed = options.seed});
+  ls::Trainer trainer(*model, optimizer_of(options),
+                      std::make_unique<ls::SparseCategoricalCrossentropy>(),
+                      {.metrics = {std::make_shared<ls::SparseCategoricalAccuracy>()},
+                       .seed = options.seed,
+                       .nonfinite = nonfinite_of(options)});
   ls::FitOptions fit = fit_options_of(options, data);
   if (report) fit.callbacks = {report};
-  check_finite(trainer.fit(*data.training, fit));
+  std::optional<ls::StopFile> stop_file;  // rank 0 looks
+  if (report && !options.out.empty())
+    stop_file.emplace(std::filesystem::path(options.out) / "stop");
+  fit.stop_when = [&] { return signals.have_come() || (stop_file && stop_file->is_there()); };
+  const ls::History history = trainer.fit(*data.training, fit);
+  if (history.is_stopped) {
+    if (stop_file) stop_file->remove();
+    if (report) report->finish(trainer.num_steps(), true);
+    return false;
+  }
+  check_finite(history);
   if (options.precise_statistics) {
     ls::replace_moving_statistics(
         *model, ls::population_statistics(*model, *data.training, {.batch_size = options.batch}));
@@ -78,5 +97,6 @@ void train(const ls::Communicator& world, const TrainOptions& options) {
       if (report) report->write_precise(validation);
     });
   }
-  if (report) report->finish();
+  if (report) report->finish(trainer.num_steps(), false);
+  return true;
 }

@@ -34,6 +34,11 @@ void add_train_options(CLI::App& app, TrainOptions& options) {
       ->check(CLI::IsMember({"exact", "fast"}));
   app.add_flag("--precise-statistics", options.precise_statistics,
                "at the end, replace moving statistics by those of all training samples");
+  add("--nonfinite", options.nonfinite,
+      "where a loss, a gradient or an input of batch normalization is NaN or infinite: end with "
+      "an\n"
+      "error, skip the step, or warn and go on")
+      ->check(CLI::IsMember({"error", "skip", "warn"}));
   add("--seed", options.seed, "of initial values and sample order")
       ->check(number_in(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max(),
                         "a whole number from 0 to 2^64-1"));
@@ -46,6 +51,11 @@ void add_train_options(CLI::App& app, TrainOptions& options) {
   app.footer(
       "What no option says is taken from the environment: LOCKSTEP_BATCH for --batch,\n"
       "LOCKSTEP_BN_MOMENTUM for --bn-momentum, LOCKSTEP_SYNC=false for --no-sync.");
+}
+
+lockstep::Nonfinite nonfinite_of(const TrainOptions& options) {
+  if (options.nonfinite == "skip") return lockstep::Nonfinite::skip_update;
+  return options.nonfinite == "warn" ? lockstep::Nonfinite::warn : lockstep::Nonfinite::error;
 }
 
 std::string configuration_of(const TrainOptions& options, int num_ranks) {

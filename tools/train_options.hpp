@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "lockstep/layers/batch_normalization_options.hpp"
+
 namespace CLI {
 class App;
 }
@@ -24,6 +26,7 @@ struct TrainOptions {
   bool synchronized = true;
   std::string statistics = "exact";  ///< of batch normalization, or "fast"
   bool precise_statistics = false;   ///< at the end, in place of the moving ones
+  std::string nonfinite = "error";   ///< or "skip" or "warn"
   std::uint64_t seed = 0;
   double stall_timeout =
       300.0;        ///< seconds that ranks wait for one that does not come; 0: for ever
@@ -34,6 +37,9 @@ struct TrainOptions {
 
 /// Makes `app` read the options.
 void add_train_options(CLI::App& app, TrainOptions& options);
+
+/// What batch normalization and training steps do with NaN and infinity.
+[[nodiscard]] lockstep::Nonfinite nonfinite_of(const TrainOptions& options);
 
 /// The options as resolved, with version and number of ranks, as pretty-printed JSON.
 [[nodiscard]] std::string configuration_of(const TrainOptions& options, int num_ranks);

@@ -1,12 +1,14 @@
 #include "lockstep/train/trainer.hpp"
 
 #include <spdlog/fmt/fmt.h>
+#include <spdlog/fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <functional>
 #include <numeric>
+#include <set>
 
 #include "base/bytes.hpp"
 #include "comm/agreement.hpp"
@@ -28,7 +30,17 @@ std::string text_of(const Dataset* data) {
                      to_string(data->input_shape()), to_string(data->target_shape()));
 }
 
-std::vector<Property> properties_of(const Dataset& data, const FitOptions& options) {
+// Of the callbacks that want to meet, each interval once.
+std::vector<std::int64_t> meeting_intervals_of(const FitOptions& options) {
+  std::set<std::int64_t> intervals;
+  for (const auto& callback : options.callbacks)
+    if (const std::int64_t interval = callback->meeting_interval(); interval > 0)
+      intervals.insert(interval);
+  return {intervals.begin(), intervals.end()};
+}
+
+std::vector<Property> properties_of(const Dataset& data, const FitOptions& options,
+                                    const std::vector<std::int64_t>& meeting_intervals) {
   return {{"data", text_of(&data)},
           {"validation data", text_of(options.validation)},
           {"epochs", std::to_string(options.epochs)},
@@ -36,21 +48,25 @@ std::vector<Property> properties_of(const Dataset& data, const FitOptions& optio
           {"max_steps", options.max_steps ? std::to_string(*options.max_steps) : "none"},
           {"shuffle", options.shuffle ? "true" : "false"},
           {"drop_remainder", options.drop_remainder ? "true" : "false"},
-          {"seed", std::to_string(options.seed)}};
+          {"seed", std::to_string(options.seed)},
+          {"callbacks meet after steps", fmt::format("{}", fmt::join(meeting_intervals, " "))}};
 }
 
-Sampler sampler_of(const Dataset& data, const FitOptions& options) {
+void check_options(const FitOptions& options) {
   if (std::ranges::count(options.callbacks, nullptr) > 0)
     throw ArgumentError("a callback is a null pointer");
   if (options.epochs < 0)
     throw ArgumentError(fmt::format("epochs must be >= 0, got {}", options.epochs));
   if (options.max_steps && *options.max_steps < 0)
     throw ArgumentError(fmt::format("max_steps must be >= 0, got {}", *options.max_steps));
-  return Sampler({.num_samples = data.num_samples(),
-                  .batch_size = options.batch_size,
-                  .shuffle = options.shuffle,
-                  .drop_remainder = options.drop_remainder,
-                  .seed = options.seed});
+}
+
+SamplerOptions order_of(const Dataset& data, const FitOptions& options) {
+  return {.num_samples = data.num_samples(),
+          .batch_size = options.batch_size,
+          .shuffle = options.shuffle,
+          .drop_remainder = options.drop_remainder,
+          .seed = options.seed};
 }
 
 }  // namespace
@@ -73,8 +89,10 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   std::optional<Sampler> sampler;
   std::int64_t unit = 1;
   parts.prepare_for(data, "fit", [&] {
-    properties = properties_of(data, options);
-    sampler = sampler_of(data, options);
+    check_options(options);
+    parts.meeting_intervals = meeting_intervals_of(options);
+    properties = properties_of(data, options, parts.meeting_intervals);
+    sampler.emplace(order_of(data, options));
     unit = ghost_unit_of(parts.model, *sampler);
   });
   agree(parts.replicas(), {"trainer", "fit", -1}, properties);
@@ -83,13 +101,30 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   for (const auto& metric : parts.options.metrics) history.metric_names.push_back(metric->name());
   parts.is_stopping = parts.stop_requested = false;
   parts.carried.reset();
+  const Doing asking(parts.stop_when, &options.stop_when);
+  parts.begin_run(order_of(data, options));
   const std::int64_t last_step = parts.num_steps + std::min(options.max_steps.value_or(INT64_MAX),
                                                             INT64_MAX - parts.num_steps);
   for (std::int64_t i = 0; i < options.epochs && parts.num_steps < last_step; ++i) {
     history.epochs.push_back(parts.run_epoch(*this, data, options, *sampler, unit, last_step));
     if (parts.is_stopping) break;
   }
+  history.is_stopped =
+      parts.is_stopping && parts.num_steps < last_step &&
+      (std::ssize(history.epochs) < options.epochs || !history.epochs.back().is_whole);
+  parts.meet("on_fit_end", "end of fit", parts.num_steps, [&] {
+    for (const auto& callback : options.callbacks) callback->on_fit_end(*this, history);
+  });
   return history;
+}
+
+// A run that ended within an epoch goes on there, if the batches are the same.
+void Trainer::Parts::begin_run(const SamplerOptions& order) {
+  if (position.batch > 0 && position.order != order) {
+    ++position.epoch;
+    position.batch = 0;
+  }
+  position.order = order;
 }
 
 // One pass over the data, validation, callbacks, and a merge that ends it on all ranks alike.
@@ -98,41 +133,56 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
                                       std::int64_t unit, std::int64_t last_step) {
   const auto start = Clock::now();
   EpochRecord epoch;
-  epoch.epoch = num_epochs;
-  sampler.start_epoch(num_epochs);
-  std::vector<double> sums(num_sums());
-  for (std::int64_t i = 0; i < sampler.num_batches() && num_steps < last_step && !is_stopping;
-       ++i) {
+  epoch.epoch = position.epoch;
+  sampler.start_epoch(position.epoch);
+  if (position.batch == 0 || position.sums.size() != num_sums())
+    position.sums.assign(num_sums(), 0.0);
+  const std::int64_t num_batches = sampler.num_batches();
+  while (position.batch < num_batches && num_steps < last_step && !is_stopping) {
     train([&] {
-      const auto size = static_cast<std::int64_t>(sampler.batch(i).size());
-      return read(data, sampler.batch(i, model.strategy().shard_of(size, unit)));
+      const auto size = static_cast<std::int64_t>(sampler.batch(position.batch).size());
+      return read(data, sampler.batch(position.batch, model.strategy().shard_of(size, unit)));
     });
-    std::ranges::transform(sums, step_sums, sums.begin(), std::plus());
-    carry("on_step_end", [&] {
-      const Doing doing(activity, Activity::step_callbacks);
+    ++position.batch;
+    epoch.num_skipped += record.is_skipped ? 1 : 0;
+    if (!is_nonfinite || !record.is_skipped)
+      std::ranges::transform(position.sums, step_sums, position.sums.begin(), std::plus());
+    const auto call_back = [&] {
       for (const auto& callback : fit_options.callbacks) callback->on_step_end(trainer, record);
-    });
+    };
+    if (meets_now())
+      meet("on_step_end", "end of step", record.step, call_back);
+    else
+      carry("on_step_end", [&] {
+        const Doing doing(activity, Activity::step_callbacks);
+        call_back();
+      });
   }
-  write_scores(sums, epoch.training);
-  if (fit_options.validation != nullptr)
+  write_scores(position.sums, epoch.training);
+  epoch.is_whole = position.batch == num_batches;
+  if (fit_options.validation != nullptr && (epoch.is_whole || !is_stopping))
     epoch.validation = evaluate(*fit_options.validation, fit_options.batch_size);
   epoch.num_steps = num_steps;
   epoch.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  ++num_epochs;
+  if (epoch.is_whole) {
+    ++position.epoch;
+    position.batch = 0;
+  }
   carry("on_epoch_end", [&] {
-    const Doing doing(activity, Activity::epoch_callbacks);
+    const Doing doing(activity, Activity::meeting_callbacks);
     for (const auto& callback : fit_options.callbacks) callback->on_epoch_end(trainer, epoch);
   });
+  std::array<std::int64_t, 1> stop{};
+  carry("stop_when", [&] { stop[0] = wants_to_stop() ? 1 : 0; });
   assemble(replicas(), {"trainer", "end of epoch", epoch.epoch},
            std::exchange(carried, std::nullopt));
-  std::array<std::int64_t, 1> stop{stop_requested ? 1 : 0};
   allreduce(replicas(), stop, Reduction::maximum);
   is_stopping = is_stopping || stop[0] != 0;
   return epoch;
 }
 
 Scores Trainer::evaluate(const Dataset& data, std::int64_t batch_size) {
-  parts_->require(Activity::epoch_callbacks, "evaluate()");
+  parts_->require(Activity::meeting_callbacks, "evaluate()");
   std::vector<Property> properties;
   parts_->prepare_for(data, "evaluate", [&] {
     properties = {{"data", text_of(&data)}, {"batch_size", std::to_string(batch_size)}};
@@ -165,7 +215,7 @@ Scores Trainer::Parts::evaluate(const Dataset& data, std::int64_t batch_size) {
 
 Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
   Parts& parts = *parts_;
-  parts.require(Activity::epoch_callbacks, "predict()");
+  parts.require(Activity::meeting_callbacks, "predict()");
   std::vector<Property> properties;
   parts.prepare_for(data, "predict", [&] { properties = {{"data", text_of(&data)}}; });
   const Communicator& replicas = parts.replicas();
@@ -211,6 +261,7 @@ void Trainer::request_stop() noexcept { parts_->stop_requested = true; }
 Sequential& Trainer::model() noexcept { return parts_->model; }
 Optimizer& Trainer::optimizer() noexcept { return *parts_->optimizer; }
 std::int64_t Trainer::num_steps() const noexcept { return parts_->num_steps; }
+std::int64_t Trainer::num_epochs() const noexcept { return parts_->position.epoch; }
 double Trainer::loss_scale() const noexcept {
   return parts_->loss_scale ? parts_->loss_scale->value() : 1.0;
 }

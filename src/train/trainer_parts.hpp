@@ -11,12 +11,14 @@
 #include <utility>
 #include <vector>
 
+#include "comm/agreement.hpp"
 #include "comm/exchange.hpp"
 #include "comm/schedule.hpp"
 #include "lockstep/train/sampler.hpp"
 #include "lockstep/train/trainer.hpp"
 #include "parallel/gradient_exchange.hpp"
 #include "train/loss_scale.hpp"
+#include "train/progress.hpp"
 #include "train/snapshot.hpp"
 
 namespace lockstep {
@@ -29,20 +31,20 @@ struct Batch {
 };
 
 /// What runs in a trainer, ordered by how little may be called meanwhile.
-enum class Activity : std::uint8_t { none, epoch_callbacks, step_callbacks };
+enum class Activity : std::uint8_t { none, meeting_callbacks, step_callbacks };
 
-/// Something is being done as long as this lives.
+/// Something is being done, or is known, as long as this lives.
+template <class T>
 class Doing {
  public:
-  Doing(Activity& current, Activity now)
-      : current_(current), before_(std::exchange(current, now)) {}
+  Doing(T& current, T now) : current_(current), before_(std::exchange(current, now)) {}
   ~Doing() { current_ = before_; }
   Doing(const Doing&) = delete;
   Doing& operator=(const Doing&) = delete;
 
  private:
-  Activity& current_;
-  Activity before_;
+  T& current_;
+  T before_;
 };
 
 struct Trainer::Parts {
@@ -76,13 +78,17 @@ struct Trainer::Parts {
   Activity activity = Activity::none;
   std::string_view phase = "data";  ///< of the step that runs, for errors
   std::optional<Failure> carried;   ///< failed between steps; told at the next merge
-  bool stop_requested = false;      ///< by this rank
-  bool is_stopping = false;         ///< agreed by all
+  const std::function<bool()>* stop_when = nullptr;  ///< of the run; null outside of one
+  bool stop_requested = false;                       ///< by this rank
+  bool is_stopping = false;                          ///< agreed by all
   std::int64_t num_steps = 0;
-  std::int64_t num_epochs = 0;
+  Position position;
+  std::vector<std::int64_t> meeting_intervals;  ///< of the run's callbacks
   StepRecord record;
   double step_penalty = 0.0;      ///< of the regularizers in the step that runs
+  double step_loss = 0.0;         ///< of this rank's samples in that step
   bool has_overflowed = false;    ///< in that step scaled gradients of all ranks were not finite
+  bool is_nonfinite = false;      ///< other numbers were not, on any rank
   std::vector<double> step_sums;  ///< of the last step's global batch
   Tensor inputs, targets;
   Tensor outputs;        ///< predictions in float32, where the model has 16 bits
@@ -90,6 +96,10 @@ struct Trainer::Parts {
   Tensor seed;           ///< the same with 16 bits
 
   [[nodiscard]] const Communicator& replicas() const { return model.strategy().replicas(); }
+
+  [[nodiscard]] bool wants_to_stop() const {
+    return stop_requested || (stop_when != nullptr && *stop_when && (*stop_when)());
+  }
 
   /// Throws StateError when callbacks are running during which ranks could miss this `call`.
   void require(Activity most, const char* call) const;
@@ -100,6 +110,17 @@ struct Trainer::Parts {
   /// The same for samples of `data`; `describe` reads what else this `call` compares. What fails in
   /// that is told to the ranks that go on. Collective.
   void prepare_for(const Dataset& data, const char* call, const std::function<void()>& describe);
+
+  /// Whether the step's numbers are a reason to change nothing.
+  [[nodiscard]] bool is_skipped() const noexcept {
+    return has_overflowed || (is_nonfinite && options.nonfinite == Nonfinite::skip_update);
+  }
+  /// Makes sure that there is an optimizer with state. Throws StateError before the model is built.
+  /// Collective.
+  void prepare_for_state();
+  /// Adds what is equal on all ranks.
+  void write_state(TrainingState& state);
+  void go_on_from(Progress progress);
 
   /// Number of sums that describe loss and metrics of some samples: count, loss, metrics.
   [[nodiscard]] std::size_t num_sums() const;
@@ -125,13 +146,29 @@ struct Trainer::Parts {
   template <class Body>
   void carry(std::string_view when, Body&& body);
 
-  /// One pass over the data with what belongs to it; `unit` samples stay on one rank. Collective.
+  /// Whether callbacks may make collective calls after the step just made; so on all ranks or none.
+  [[nodiscard]] bool meets_now() const noexcept;
+  /// Runs callbacks that may make collective calls, and throws on all ranks alike. Collective.
+  template <class Body>
+  void meet(const char* callback, const char* place, std::int64_t number, Body&& body);
+
+  /// Batches of `order` come next.
+  void begin_run(const SamplerOptions& order);
+
+  /// The next epoch, or what is left of one, with what belongs to it; `unit` samples stay on one
+  /// rank. Collective.
   [[nodiscard]] EpochRecord run_epoch(Trainer& trainer, const Dataset& data,
                                       const FitOptions& fit_options, Sampler& sampler,
                                       std::int64_t unit, std::int64_t last_step);
   [[nodiscard]] Scores evaluate(const Dataset& data, std::int64_t batch_size);
 
  private:
+  // The message of a step starts with count, loss, metrics; then what ranks have to say, as numbers
+  // of ranks.
+  enum Sum : std::size_t { count, loss_sum, first_metric };
+  enum Flag : std::size_t { wants_stop, nonfinite_penalty, num_flags };
+  [[nodiscard]] std::span<double> flags() noexcept { return gradients->sums().last(num_flags); }
+
   void begin_step();
   void run_step(const Batch& batch);
   [[nodiscard]] TensorView scaled_seed(DType dtype);
@@ -139,6 +176,10 @@ struct Trainer::Parts {
   [[nodiscard]] bool is_update_due() noexcept;
   void update();
   void try_update();
+  void judge_numbers();
+  void report_nonfinite();
+  [[nodiscard]] std::int64_t first_nonfinite_number() const noexcept;
+  [[nodiscard]] Failure nonfinite_failure(std::int64_t number) const;
   void finish_step() noexcept;
   [[nodiscard]] Meeting place() const;
 };
@@ -154,6 +195,16 @@ const StepRecord& Trainer::Parts::train(Load&& load) {
   schedule.keep(num_steps, body, [&] { return place(); });
   finish_step();
   return record;
+}
+
+template <class Body>
+void Trainer::Parts::meet(const char* callback, const char* place, std::int64_t number,
+                          Body&& body) {
+  carry(callback, [&] {
+    const Doing doing(activity, Activity::meeting_callbacks);
+    std::forward<Body>(body)();
+  });
+  assemble(replicas(), {"trainer", place, number}, std::exchange(carried, std::nullopt));
 }
 
 template <class Body>

@@ -4,6 +4,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,6 +13,7 @@
 
 #include "lockstep/base/export.hpp"
 #include "lockstep/base/tensor.hpp"
+#include "lockstep/layers/batch_normalization_options.hpp"
 #include "lockstep/model/loss.hpp"
 #include "lockstep/model/sequential.hpp"
 #include "lockstep/train/callback.hpp"
@@ -20,6 +22,7 @@
 #include "lockstep/train/loss_scaling.hpp"
 #include "lockstep/train/metric.hpp"
 #include "lockstep/train/optimizer.hpp"
+#include "lockstep/train/training_state.hpp"
 
 namespace lockstep {
 
@@ -33,19 +36,28 @@ struct TrainerOptions {
   std::vector<std::shared_ptr<const Metric>> metrics = {};
   Averaging averaging = Averaging::samples;
   std::uint64_t seed = 0;  ///< of random numbers within steps, such as those of dropout
+  /// What a step does whose loss or gradients are NaN or infinite on any rank. `error`: all ranks
+  /// throw NonFiniteError naming rank, layer, tensor and step. `skip_update`: the step changes
+  /// nothing on any rank, and counts. `warn`: it goes on. With the last two the rank that has such
+  /// numbers says so on standard error. Gradients that overflow under loss scaling are no such
+  /// matter. Inputs of batch normalization are a matter of that layer's own policy.
+  Nonfinite nonfinite = Nonfinite::error;
   /// Empty: the default one for models of float16, none for others. A growth_factor of 1 keeps a
   /// scale that does not overflow.
   std::optional<LossScaling> loss_scaling = std::nullopt;
 };
 
 struct FitOptions {
-  std::int64_t epochs = 1;
-  std::int64_t batch_size = 32;                          ///< of the global batch, over all ranks
+  std::int64_t epochs = 1;       ///< what is left of one that an earlier run began counts as one
+  std::int64_t batch_size = 32;  ///< of the global batch, over all ranks
   std::optional<std::int64_t> max_steps = std::nullopt;  ///< of this call of fit
   bool shuffle = true;
   bool drop_remainder = false;  ///< leave out a last batch that is smaller than the others
   std::uint64_t seed = 0;       ///< of the sample order
   const Dataset* validation = nullptr;
+  /// Asked on every rank in each step, before its last message, and at the end of each epoch. Where
+  /// it says true on any rank, fit() ends on all of them after that step. See StopSignals.
+  std::function<bool()> stop_when = {};
   std::vector<std::shared_ptr<Callback>> callbacks = {};
 };
 
@@ -55,7 +67,7 @@ struct FitOptions {
 ///
 /// Models of 16 bits keep float32 parameters, which is where gradients are merged and updates are
 /// made; loss and metrics are computed from their outputs in float32. NonFiniteError says that
-/// gradients were infinite or NaN even at the smallest scale of the loss.
+/// gradients were infinite or NaN even at the smallest scale of the loss, whatever the policy.
 ///
 /// What regularizers add to the loss and to the averaged gradients is added once, whatever the
 /// number of ranks and samples; constraints follow the optimizer's update. Frozen parameters keep
@@ -78,7 +90,8 @@ class LOCKSTEP_EXPORT Trainer {
 
   /// Trains for some epochs. Every global batch is cut over the ranks by the model's strategy,
   /// never within a ghost batch; the sample order depends on the seed only, not on the number of
-  /// ranks. Builds a model that is not built. Throws on all ranks alike: MismatchError when they
+  /// ranks. A run that ended within an epoch is continued there by the next one over the same
+  /// batches. Builds a model that is not built. Throws on all ranks alike: MismatchError when they
   /// ask for different things, ArgumentError for options or data that do not fit and for a batch
   /// that a virtual_batch_size does not divide, and what any rank threw. Collective.
   History fit(const Dataset& data, const FitOptions& options = {});
@@ -98,14 +111,32 @@ class LOCKSTEP_EXPORT Trainer {
   const StepRecord& step(const TensorView& inputs, const TensorView& targets,
                          std::span<const std::int64_t> samples = {});
 
-  /// Ends fit() on all ranks after the step, or the epoch, that ends next. Local.
+  /// Ends fit() on all ranks after the step, or the epoch, that ends next; in loops of one's own
+  /// the next step's record says to all ranks that one has asked. Local.
   void request_stop() noexcept;
+
+  /// Everything that later steps depend on, but options: a trainer that restores it goes on with
+  /// the same bits. Complete on rank 0, empty on the others. Where groups of ranks have learned
+  /// statistics apart, those of each are there, and under the variables' own names what
+  /// merge_statistics() would make of them. Throws StateError before the model is built and for
+  /// deferred updates that were not made, NonFiniteError when merged statistics overflow.
+  /// Collective.
+  [[nodiscard]] TrainingState state();
+
+  /// Goes back, or on, to a state of this trainer or of one like it, on any number of ranks; equal
+  /// on all of them. Groups of ranks take over their statistics when they are the same groups, and
+  /// those of all together otherwise. Throws DataError naming everything that is missing,
+  /// unexpected or of another shape or dtype, with nothing changed; MismatchError when the ranks
+  /// have different states. Collective.
+  void restore(const TrainingState& state);
 
   [[nodiscard]] Sequential& model() noexcept;
   [[nodiscard]] Optimizer& optimizer() noexcept;
 
-  /// Steps that succeeded since the trainer was made, those that loss scaling skipped included.
+  /// Steps that succeeded since the training began, those that were skipped included.
   [[nodiscard]] std::int64_t num_steps() const noexcept;
+  /// Epochs that fit() has completed since the training began.
+  [[nodiscard]] std::int64_t num_epochs() const noexcept;
 
   /// Scale of the next step's gradients, 1 without loss scaling.
   [[nodiscard]] double loss_scale() const noexcept;
