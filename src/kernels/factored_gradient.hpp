@@ -18,8 +18,8 @@ double rounded(double value) noexcept {
 
 /// Adds what kernels gave for G and G (x - center) scale of channel c to the sums of G and G xhat.
 template <class T>
-void add_normalized_sums(const AffineView& normalization, std::size_t c, double first, double second,
-                         double& sum, double& sum_products) noexcept {
+void add_normalized_sums(const AffineView& normalization, std::size_t c, double first,
+                         double second, double& sum, double& sum_products) noexcept {
   const double moved = rounded<T>(normalization.center[c]) - normalization.center[c];
   sum += first;
   sum_products += second + first * (moved * normalization.scale[c] + normalization.shift[c]);

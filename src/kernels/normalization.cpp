@@ -67,9 +67,11 @@ void add_vector_sums(const VectorKernels<T>& kernels, const VectorBatch<T>& batc
   }
 }
 
-// Where the coefficients of one channel do not fit, images are done plane by plane, so that no bit of
-// the other channels depends on which they share a batch with.
-bool has_planes(const Columns& columns) noexcept { return columns.channels > 1 && columns.inner > 1; }
+// Where the coefficients of one channel do not fit, images are done plane by plane, so that no bit
+// of the other channels depends on which they share a batch with.
+bool has_planes(const Columns& columns) noexcept {
+  return columns.channels > 1 && columns.inner > 1;
+}
 
 // Calls visit(plane as a batch, channel, first element).
 template <class T, class Visit>
@@ -80,16 +82,15 @@ void for_each_plane(const NormalizationBatch<T>& batch, const Columns& columns, 
   std::int64_t first = 0;
   for (std::int64_t outer = 0; outer < columns.outer; ++outer)
     for (std::int64_t c = 0; c < columns.channels; ++c, first += columns.inner)
-      visit(
-          NormalizationBatch<T>{
-              .x = batch.x + first,
-              .residual = batch.residual == nullptr ? nullptr : batch.residual + first,
-              .layout = layout,
-              .gates = {batch.gates.bits, batch.gates.first + first},
-              .activation = batch.activation,
-              .negative_slope = batch.negative_slope,
-              .is_ordered = batch.is_ordered},
-          c, first);
+      visit(NormalizationBatch<T>{.x = batch.x + first,
+                                  .residual =
+                                      batch.residual == nullptr ? nullptr : batch.residual + first,
+                                  .layout = layout,
+                                  .gates = {batch.gates.bits, batch.gates.first + first},
+                                  .activation = batch.activation,
+                                  .negative_slope = batch.negative_slope,
+                                  .is_ordered = batch.is_ordered},
+            c, first);
 }
 
 AffineView column_of(const AffineView& affine, std::int64_t c) noexcept {
@@ -170,11 +171,12 @@ void add_gradient_sums(const NormalizationBatch<T>& batch, const AffineView& out
   if (!is_known || !fit<T>(output, num_columns) || !fit<T>(normalization, num_columns)) {
     if (!is_known || !has_planes(vector->columns))
       return reference::add_gradient_sums(batch, output, normalization, dy, sums);
-    return for_each_plane(batch, vector->columns, [&](const auto& plane, std::int64_t c, auto first) {
-      add_gradient_sums(plane, column_of(output, c), column_of(normalization, c), dy + first,
-                        {sums.output + c, element_of(sums.adjusted, c), sums.normalized + c,
-                         element_of(sums.bias, c)});
-    });
+    return for_each_plane(
+        batch, vector->columns, [&](const auto& plane, std::int64_t c, auto first) {
+          add_gradient_sums(plane, column_of(output, c), column_of(normalization, c), dy + first,
+                            {sums.output + c, element_of(sums.adjusted, c), sums.normalized + c,
+                             element_of(sums.bias, c)});
+        });
   }
   scratch.clear(num_columns);
   const bool is_quick = !batch.is_ordered &&
@@ -206,13 +208,14 @@ void apply_input_gradient(const NormalizationBatch<T>& batch, const AffineView& 
   if (!is_fast || !factored_fit<T>(factored, num_columns)) {
     if (!is_known || !has_planes(vector->columns))
       return reference::apply_input_gradient(batch, output, gradient, dy, dx, residual_gradient);
-    return for_each_plane(batch, vector->columns, [&](const auto& plane, std::int64_t c, auto first) {
-      apply_input_gradient(plane, column_of(output, c),
-                           {gradient.center + c, gradient.a + c, element_of(gradient.p, c),
-                            element_of(gradient.q, c)},
-                           dy + first, dx == nullptr ? nullptr : dx + first,
-                           residual_gradient == nullptr ? nullptr : residual_gradient + first);
-    });
+    return for_each_plane(
+        batch, vector->columns, [&](const auto& plane, std::int64_t c, auto first) {
+          apply_input_gradient(plane, column_of(output, c),
+                               {gradient.center + c, gradient.a + c, element_of(gradient.p, c),
+                                element_of(gradient.q, c)},
+                               dy + first, dx == nullptr ? nullptr : dx + first,
+                               residual_gradient == nullptr ? nullptr : residual_gradient + first);
+        });
   }
   kernels->apply_input_gradient(*vector, output, factored, dy, dx, residual_gradient);
 }

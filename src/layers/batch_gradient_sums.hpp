@@ -95,8 +95,7 @@ class IntegerGradientSums final : public BatchGradientSums {
   template <class Visit>
   void for_each_term(const Record& record, const TensorView& output_gradient, Visit&& visit);
   [[nodiscard]] bool add_at_once(const Record& record, const TensorView& output_gradient);
-  void add_terms(const Record& record, const TensorView& output_gradient,
-                 AfterSample after_sample);
+  void add_terms(const Record& record, const TensorView& output_gradient, AfterSample after_sample);
   [[nodiscard]] bool find_due() noexcept;
   void take_largest(const Record& record, const TensorView& output_gradient);
   void fit_grids() noexcept;

@@ -57,8 +57,8 @@ void Record::become_part(const Record& record, std::size_t first, std::size_t nu
   input = record.input;
   samples = channels_of(record.samples, static_cast<std::int64_t>(first),
                         static_cast<std::int64_t>(num_channels));
-  is_streamed = is_worth_streaming(input.num_elements() *
-                                   static_cast<std::int64_t>(size_of(input.dtype())));
+  is_streamed =
+      is_worth_streaming(input.num_elements() * static_cast<std::int64_t>(size_of(input.dtype())));
   layout = samples.layout;
   resize(num_channels);
   adjustment.reset(num_channels);
@@ -292,8 +292,7 @@ template <class T>
 void Record::add_gradient_sums(const NormalizationBatch<T>& part, const T* output_gradient,
                                const GradientSumsView& sums) const {
   const bool is_adjusted = !sums.bias.empty();
-  lockstep::add_gradient_sums(part, view_of(output), view_of(normalization),
-                              output_gradient,
+  lockstep::add_gradient_sums(part, view_of(output), view_of(normalization), output_gradient,
                               {sums.output.data(), is_adjusted ? sums.adjusted.data() : nullptr,
                                sums.normalized.data(), is_adjusted ? sums.bias.data() : nullptr});
   if (!is_adjusted || !adjustment.element_scale.empty()) return;

@@ -95,7 +95,8 @@ struct BatchNormalizationTape::Record {
   void take_gradient_grid(const Record& part) noexcept;
 
   /// Adds the sums of the local input about the centers.
-  void add_sums(const SumsView& sums, AfterSample after_sample = [](std::int64_t) {}) const;
+  void add_sums(
+      const SumsView& sums, AfterSample after_sample = [](std::int64_t) {}) const;
   /// Largest x, then largest -x, of the local input per column.
   void take_range(std::span<double> range) const;
   /// Moments of this rank's ghost batches, about centers of their own where those are too far.
@@ -166,8 +167,8 @@ struct BatchNormalizationTape::Record {
 
 [[nodiscard]] AffineView view_of(const ChannelAffine& affine) noexcept;
 
-/// Copies channels between rows of them, `num_rows` each in `from` and `to`: those from `first` on in
-/// the longer rows are all that the shorter ones have.
+/// Copies channels between rows of them, `num_rows` each in `from` and `to`: those from `first` on
+/// in the longer rows are all that the shorter ones have.
 template <class T>
 void copy_channels(std::span<const T> from, std::size_t first_from, std::span<T> to,
                    std::size_t first_to, std::size_t num_rows) {

@@ -46,8 +46,7 @@ void BatchNormalization::Parts::recenter(Record& record, BatchSums& sums, Exchan
 
 void BatchNormalization::Parts::merge_gradients_at_once(Record* record,
                                                         const TensorView& output_gradient,
-                                                        Exchange& exchange,
-                                                        BatchGradientSums& sums,
+                                                        Exchange& exchange, BatchGradientSums& sums,
                                                         std::optional<Failure> failure) {
   if (!failure)
     failure = attempt([&] {
@@ -93,7 +92,9 @@ class BatchNormalization::Parts::ForwardGroups final : public Groups {
     now.sums->begin(now.record);
     now.sums->add(now.record, after_sample);
   }
-  void send(std::size_t group) override { at(group).sums->write(at(group).record, *parts_.forward); }
+  void send(std::size_t group) override {
+    at(group).sums->write(at(group).record, *parts_.forward);
+  }
   void settle(std::size_t group) override {
     Record& record = at(group).record;
     BatchSums& sums = *at(group).sums;

@@ -5,7 +5,8 @@
 namespace lockstep {
 namespace {
 
-// A group should be this large: less is more messages, more does not stay in the second-level cache.
+// A group should be this large: less is more messages, more does not stay in the second-level
+// cache.
 constexpr std::int64_t usual_group_bytes = 256 * 1024;
 // And all groups on their way together no more than this, or they are read from memory twice after
 // all, and in small pieces.

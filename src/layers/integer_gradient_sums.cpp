@@ -73,10 +73,9 @@ bool IntegerGradientSums::add_at_once(const Record& record, const TensorView& ou
   bool is_done = false;
   bool is_coarse = false;
   record.visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
-    is_done =
-        add_single_gradients(batch, record.samples, view_of(record.output),
-                             view_of(record.normalization), output_gradient.values<T>().data(),
-                             sums_.local(0), sums_.local(1));
+    is_done = add_single_gradients(
+        batch, record.samples, view_of(record.output), view_of(record.normalization),
+        output_gradient.values<T>().data(), sums_.local(0), sums_.local(1));
     is_coarse = is_done && has_coarse_terms<T>;
   });
   if (is_coarse) sums_.note_coarse_terms();
@@ -115,10 +114,11 @@ void IntegerGradientSums::take(Record& record, const TensorView& output_gradient
     auto failure = attempt([&] { take_largest(record, output_gradient); });
     exchange.maximum(largest_);
     fit_grids();
-    if (!failure) failure = attempt([&] {
-      add_terms(record, output_gradient, [](std::int64_t) {});
-      write(record, exchange);
-    });
+    if (!failure)
+      failure = attempt([&] {
+        add_terms(record, output_gradient, [](std::int64_t) {});
+        write(record, exchange);
+      });
     exchange.merge_again(failure);
     sums_.read(exchange.integers());
   }

@@ -78,7 +78,8 @@ TEST_CASE("exchange: parts are appointments of one allreduce each, of the words 
   REQUIRE_ON_ALL_RANKS(world, has_sums(exchange));
 }
 
-TEST_CASE("exchange: a failure in any part is the same error on all ranks, and the next part works") {
+TEST_CASE(
+    "exchange: a failure in any part is the same error on all ranks, and the next part works") {
   const Communicator world = Communicator::world();
   Exchange exchange(world, "layer 'bn'", "forward", length);
   exchange.divide(4, length);

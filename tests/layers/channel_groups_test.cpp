@@ -111,9 +111,9 @@ Outcome run(const Setting& setting, const Communicator& group, std::int64_t firs
       output_gradient = gradient;
     }
     Tensor& target = setting.is_in_place ? gradient : dx;
-    layer.backward(tape, output_gradient, target,
-                   setting.has_residual ? MutableTensorView(residual_gradient)
-                                        : MutableTensorView());
+    layer.backward(
+        tape, output_gradient, target,
+        setting.has_residual ? MutableTensorView(residual_gradient) : MutableTensorView());
     outcome.num_forward.push_back(between - start);
     outcome.num_backward.push_back(num_allreduces() - between);
     for (const Tensor* tensor : {&y, &target, &residual_gradient}) outcome.append(*tensor);
@@ -148,9 +148,12 @@ void check_bits(Setting setting) {
 const std::vector<Step> calm{{}, {{0.3, 1.1}, {}}, {}};
 // Channel 0 brings a round to one group, channel 5 to another; sizes between those that surely fit
 // a grid and those that surely do not are in all others.
-const std::vector<Step> jumps{{{0.0, 200.0}, {}},       {{0.0, 200.0}, {}},
-                              {{1e6, 1.0, 0}, {}},      {{1e6, 1.0, 5}, {0.0, 1e9, 2}},
-                              {{0.0, 3000.0}, {0, 3e4}}, {{1e9, 1.0, 3}, {0.0, 1e-9, 3}},
+const std::vector<Step> jumps{{{0.0, 200.0}, {}},
+                              {{0.0, 200.0}, {}},
+                              {{1e6, 1.0, 0}, {}},
+                              {{1e6, 1.0, 5}, {0.0, 1e9, 2}},
+                              {{0.0, 3000.0}, {0, 3e4}},
+                              {{1e9, 1.0, 3}, {0.0, 1e-9, 3}},
                               {{}, {}}};
 
 }  // namespace
@@ -161,7 +164,8 @@ TEST_CASE("groups of channels leave the bits of all channels at once", "[layers]
   check_bits({.options = options_of(0, dtype), .steps = jumps});
 }
 
-TEST_CASE("a channel beyond the range of float leaves others their bits in groups", "[layers][exact]") {
+TEST_CASE("a channel beyond the range of float leaves others their bits in groups",
+          "[layers][exact]") {
   auto options = options_of(0, DType::float32);
   options.epsilon = 0.0;
   options.activation = ActivationFunction::leaky_relu;
@@ -227,12 +231,11 @@ TEST_CASE("one message per group once a batch was seen, and two more in a group 
   const std::int64_t count = global_batch / world.size();
   const Outcome outcome = run(setting, world, world.rank() * count, count);
   const std::int64_t groups = one * num_channels;
-  REQUIRE_ON_ALL_RANKS(
-      world, outcome.num_forward ==
-                 (std::vector<std::int64_t>{one, groups, groups + 2 * one, groups}));
-  REQUIRE_ON_ALL_RANKS(
-      world, outcome.num_backward ==
-                 (std::vector<std::int64_t>{groups, groups, groups, groups + 2 * one}));
+  REQUIRE_ON_ALL_RANKS(world, outcome.num_forward == (std::vector<std::int64_t>{
+                                                         one, groups, groups + 2 * one, groups}));
+  REQUIRE_ON_ALL_RANKS(world,
+                       outcome.num_backward ==
+                           (std::vector<std::int64_t>{groups, groups, groups, groups + 2 * one}));
 }
 
 TEST_CASE("groups take nothing from the heap, once they have warmed up", "[layers]") {
@@ -307,8 +310,7 @@ TEST_CASE("what is not finite in any group is the same error on all ranks", "[la
   });
   f.require(caught, ErrorCode::non_finite, guilty);
   REQUIRE_ON_ALL_RANKS(f.world, caught.origin->channel == channel);
-  REQUIRE_ON_ALL_RANKS(f.world,
-                       std::ranges::equal(bad.values<double>(), kept.values<double>()));
+  REQUIRE_ON_ALL_RANKS(f.world, std::ranges::equal(bad.values<double>(), kept.values<double>()));
   REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
   f.good_step();
 }
@@ -370,8 +372,8 @@ TEST_CASE("a rank that fails amid any group fails alike on all", "[layers]") {
   // The output of the last two groups is written when there is no message left.
   if (group < num_channels - 2) {
     fail_in(group * group_calls + 40);
-    const Caught caught = caught_from(
-        [&] { f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape}); });
+    const Caught caught =
+        caught_from([&] { f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape}); });
     f.require(caught, ErrorCode::data, guilty);
     REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
   }
@@ -439,10 +441,10 @@ TEST_CASE("channels make groups where that pays, all of one size", "[layers]") {
     change(grouping);
     return channels_per_group(grouping);
   };
-  CHECK(with([](Grouping& g) { g.num_channels = 64; }) == 64);         // fits the cache as it is
-  CHECK(with([](Grouping& g) { g.channel_bytes *= 30.0; }) == 512);    // a channel does not
-  CHECK(with([](Grouping& g) { g.channel_bytes = 0.0; }) == 512);      // nobody had a sample
-  CHECK(with([](Grouping& g) { g.is_alone = false; }) == 512);         // unless that is asked for
+  CHECK(with([](Grouping& g) { g.num_channels = 64; }) == 64);       // fits the cache as it is
+  CHECK(with([](Grouping& g) { g.channel_bytes *= 30.0; }) == 512);  // a channel does not
+  CHECK(with([](Grouping& g) { g.channel_bytes = 0.0; }) == 512);    // nobody had a sample
+  CHECK(with([](Grouping& g) { g.is_alone = false; }) == 512);       // unless that is asked for
   CHECK(with([](Grouping& g) { g.group_bytes = 0; }) == 512);
   CHECK(with([](Grouping& g) {
           g.group_bytes = 1;

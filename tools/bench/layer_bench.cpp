@@ -125,9 +125,9 @@ void add_fused(const RowMaker& maker, const FloorSeries& floor, const Contestant
 void add_against(const RowMaker& maker, const std::string& base, const Contestant& contestant,
                  std::vector<Row>& rows) {
   for (const std::string pass : {"forward", "backward"})
-    rows.push_back(maker.row(contestant.prefix + pass, base + pass, maker.series(base + pass),
-                             pass == "forward" ? contestant.wrong.forward
-                                               : contestant.wrong.backward));
+    rows.push_back(
+        maker.row(contestant.prefix + pass, base + pass, maker.series(base + pass),
+                  pass == "forward" ? contestant.wrong.forward : contestant.wrong.backward));
 }
 
 void add_synchronized(const RowMaker& maker, const Workload& workload, const Contestant& contestant,
