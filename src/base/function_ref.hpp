@@ -8,6 +8,9 @@
 
 namespace lockstep {
 
+template <class T, class Other>
+concept OtherThan = !std::is_same_v<std::remove_cvref_t<T>, Other>;
+
 template <class Signature>
 class FunctionRef;
 
@@ -15,9 +18,8 @@ class FunctionRef;
 template <class Result, class... Arguments>
 class FunctionRef<Result(Arguments...)> {
  public:
-  template <class Function>
-  requires(!std::is_same_v<std::remove_cvref_t<Function>, FunctionRef>)
-      FunctionRef(Function&& function) noexcept  // NOLINT: a function is a reference to it
+  template <OtherThan<FunctionRef> Function>
+  FunctionRef(Function&& function) noexcept  // NOLINT: a function is a reference to it
       : object_(const_cast<void*>(static_cast<const void*>(std::addressof(function)))),
         call_([](void* object, Arguments... arguments) -> Result {
           return (*static_cast<std::remove_reference_t<Function>*>(object))(

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/exchange.hpp"
+#include "kernels/factored_gradient.hpp"
 #include "layers/batch_normalization_record.hpp"
 #include "lockstep/params/variable.hpp"
 #include "stats/exact_moments.hpp"
@@ -94,8 +95,7 @@ class IntegerGradientSums final : public BatchGradientSums {
   template <class Visit>
   void for_each_term(const Record& record, const TensorView& output_gradient, Visit&& visit);
   [[nodiscard]] bool add_at_once(const Record& record, const TensorView& output_gradient);
-  void add_terms(const Record& record, const TensorView& output_gradient,
-                 AfterSample after_sample);
+  void add_terms(const Record& record, const TensorView& output_gradient, AfterSample after_sample);
   [[nodiscard]] bool find_due() noexcept;
   void take_largest(const Record& record, const TensorView& output_gradient);
   void fit_grids() noexcept;
@@ -107,6 +107,7 @@ class IntegerGradientSums final : public BatchGradientSums {
   std::vector<char> is_due_;
   std::vector<char> is_spoiled_;  // by what is not finite
   std::vector<double> terms_;     // of one sample
+  ChannelPairs pairs_;            // for that
   std::vector<double> largest_;   // then which sums had a term outside of its grid
 };
 

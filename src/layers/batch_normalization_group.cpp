@@ -49,8 +49,6 @@ void BatchNormalization::connect(const Communicator& group, const Communicator& 
   parts_->backward = std::move(backward);
   parts_->group_is_all = group.size() == replicas.size();
   parts_->may_divide = parts_->can_divide(options_, created_for());
-  parts_->is_on_one_machine =
-      !parts_->may_divide || group.split_by_node().size() == group.size();
 }
 
 void BatchNormalization::set_synchronized(bool is_synchronized) {

@@ -49,7 +49,6 @@ struct BatchNormalization::Parts {
   bool is_irregular = false;                     ///< the channel axes do not lie side by side
 
   bool may_divide = false;             ///< channels can go through the cache in groups
-  bool is_on_one_machine = true;       ///< the layer's group is
   std::array<ChannelGroup, 3> groups;  ///< that are on their way, in turns
 
   // Scratch, made once, so that a pass allocates nothing.

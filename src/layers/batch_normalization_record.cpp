@@ -57,8 +57,8 @@ void Record::become_part(const Record& record, std::size_t first, std::size_t nu
   input = record.input;
   samples = channels_of(record.samples, static_cast<std::int64_t>(first),
                         static_cast<std::int64_t>(num_channels));
-  is_streamed = is_worth_streaming(input.num_elements() *
-                                   static_cast<std::int64_t>(size_of(input.dtype())));
+  is_streamed =
+      is_worth_streaming(input.num_elements() * static_cast<std::int64_t>(size_of(input.dtype())));
   layout = samples.layout;
   resize(num_channels);
   adjustment.reset(num_channels);
@@ -288,25 +288,11 @@ void Record::write_output(const MutableTensorView& target, bool has_tape) {
   });
 }
 
-bool Record::write_output_of(std::int64_t n, const MutableTensorView& target,
-                             std::uint8_t* target_gates) const {
-  const std::int64_t first = samples.first_of(n);
-  bool is_gated = false;
-  visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
-    NormalizationBatch<T> sample = sample_of(batch, samples, n);
-    sample.is_streamed = is_streamed;
-    is_gated = apply_normalization(sample, view_of(output), target.values<T>().data() + first,
-                                   target_gates == nullptr ? nullptr : target_gates + first / 8);
-  });
-  return is_gated;
-}
-
 template <class T>
 void Record::add_gradient_sums(const NormalizationBatch<T>& part, const T* output_gradient,
                                const GradientSumsView& sums) const {
   const bool is_adjusted = !sums.bias.empty();
-  lockstep::add_gradient_sums(part, view_of(output), view_of(normalization),
-                              output_gradient,
+  lockstep::add_gradient_sums(part, view_of(output), view_of(normalization), output_gradient,
                               {sums.output.data(), is_adjusted ? sums.adjusted.data() : nullptr,
                                sums.normalized.data(), is_adjusted ? sums.bias.data() : nullptr});
   if (!is_adjusted || !adjustment.element_scale.empty()) return;
@@ -342,39 +328,17 @@ InputGradientView Record::gradient_view(const InputGradientAffine& affine) const
   return gradient;
 }
 
-namespace {
-
-template <class T>
-T* element_of(const MutableTensorView& target, std::int64_t index) {
-  return target.is_null() ? nullptr : target.values<T>().data() + index;
-}
-
-}  // namespace
-
 void Record::write_gradients(const TensorView& output_gradient, const InputGradientAffine& affine,
                              const MutableTensorView& input_gradient,
                              const MutableTensorView& residual_gradient) const {
   if (input_gradient.is_null() && residual_gradient.is_null()) return;
   visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
+    const auto pointer_to = [](const MutableTensorView& target) -> T* {
+      return target.is_null() ? nullptr : target.values<T>().data();
+    };
     apply_input_gradient(batch, view_of(output), gradient_view(affine),
-                         output_gradient.values<T>().data(), element_of<T>(input_gradient, 0),
-                         element_of<T>(residual_gradient, 0));
-  });
-}
-
-void Record::write_gradients_of(std::int64_t n, const TensorView& output_gradient,
-                                const InputGradientAffine& affine,
-                                const MutableTensorView& input_gradient,
-                                const MutableTensorView& residual_gradient) const {
-  if (input_gradient.is_null() && residual_gradient.is_null()) return;
-  const std::int64_t first = samples.first_of(n);
-  visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
-    NormalizationBatch<T> sample = sample_of(batch, samples, n);
-    sample.is_streamed = is_streamed;
-    apply_input_gradient(sample, view_of(output), gradient_view(affine),
-                         output_gradient.values<T>().data() + first,
-                         element_of<T>(input_gradient, first),
-                         element_of<T>(residual_gradient, first));
+                         output_gradient.values<T>().data(), pointer_to(input_gradient),
+                         pointer_to(residual_gradient));
   });
 }
 

@@ -95,7 +95,8 @@ struct BatchNormalizationTape::Record {
   void take_gradient_grid(const Record& part) noexcept;
 
   /// Adds the sums of the local input about the centers.
-  void add_sums(const SumsView& sums, AfterSample after_sample = [](std::int64_t) {}) const;
+  void add_sums(
+      const SumsView& sums, AfterSample after_sample = [](std::int64_t) {}) const;
   /// Largest x, then largest -x, of the local input per column.
   void take_range(std::span<double> range) const;
   /// Moments of this rank's ghost batches, about centers of their own where those are too far.
@@ -130,10 +131,6 @@ struct BatchNormalizationTape::Record {
 
   /// With what else backward needs of it where the call `has_tape`.
   void write_output(const MutableTensorView& target, bool has_tape);
-  /// That of sample n; of a part, its channels. Gates of the
-  /// whole batch, or null, as in apply_normalization().
-  [[nodiscard]] bool write_output_of(std::int64_t n, const MutableTensorView& target,
-                                     std::uint8_t* target_gates) const;
   /// Adds the sums that backward needs, per column.
   void add_gradient_sums(const TensorView& output_gradient, const GradientSumsView& sums,
                          AfterSample after_sample) const;
@@ -145,11 +142,8 @@ struct BatchNormalizationTape::Record {
   void write_gradients(const TensorView& output_gradient, const InputGradientAffine& affine,
                        const MutableTensorView& input_gradient,
                        const MutableTensorView& residual_gradient) const;
-  /// Those of sample n; of a part, its channels.
-  void write_gradients_of(std::int64_t n, const TensorView& output_gradient,
-                          const InputGradientAffine& affine,
-                          const MutableTensorView& input_gradient,
-                          const MutableTensorView& residual_gradient) const;
+  /// The coefficients as the passes over a batch take them.
+  [[nodiscard]] InputGradientView gradient_view(const InputGradientAffine& affine) const noexcept;
 
   [[nodiscard]] std::int64_t num_samples() const noexcept;
   [[nodiscard]] std::int64_t num_ghosts() const noexcept;
@@ -167,15 +161,14 @@ struct BatchNormalizationTape::Record {
   /// once, or of a part its channels in sample after sample, and then `after_sample`.
   template <class Visit>
   void visit_pieces(AfterSample after_sample, Visit&& visit) const;
-  [[nodiscard]] InputGradientView gradient_view(const InputGradientAffine& affine) const noexcept;
   template <class T>
   [[nodiscard]] NormalizationBatch<T> batch() const;
 };
 
 [[nodiscard]] AffineView view_of(const ChannelAffine& affine) noexcept;
 
-/// Copies channels between rows of them, `num_rows` each in `from` and `to`: those from `first` on in
-/// the longer rows are all that the shorter ones have.
+/// Copies channels between rows of them, `num_rows` each in `from` and `to`: those from `first` on
+/// in the longer rows are all that the shorter ones have.
 template <class T>
 void copy_channels(std::span<const T> from, std::size_t first_from, std::span<T> to,
                    std::size_t first_to, std::size_t num_rows) {

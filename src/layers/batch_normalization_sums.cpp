@@ -46,8 +46,7 @@ void BatchNormalization::Parts::recenter(Record& record, BatchSums& sums, Exchan
 
 void BatchNormalization::Parts::merge_gradients_at_once(Record* record,
                                                         const TensorView& output_gradient,
-                                                        Exchange& exchange,
-                                                        BatchGradientSums& sums,
+                                                        Exchange& exchange, BatchGradientSums& sums,
                                                         std::optional<Failure> failure) {
   if (!failure)
     failure = attempt([&] {
@@ -93,18 +92,25 @@ class BatchNormalization::Parts::ForwardGroups final : public Groups {
     now.sums->begin(now.record);
     now.sums->add(now.record, after_sample);
   }
-  void send(std::size_t group) override { at(group).sums->write(at(group).record, *parts_.forward); }
+  void send(std::size_t group) override {
+    at(group).sums->write(at(group).record, *parts_.forward);
+  }
   void settle(std::size_t group) override {
-    auto& [record, sums, gradient_sums, n, m, gradient] = at(group);
-    if (sums->take(record, *parts_.forward)) parts_.recenter(record, *sums, *parts_.forward);
+    Record& record = at(group).record;
+    BatchSums& sums = *at(group).sums;
+    if (sums.take(record, *parts_.forward)) parts_.recenter(record, sums, *parts_.forward);
     whole_->take_moments(record);
     normalize_by(record.moments, record.epsilon(), parts_.shift->dtype(), record.normalization);
     record.link();
+    at(group).begin_passes([&]<class T>(SamplePasses<T>& passes, TypeTag<T>) {
+      passes.begin_output(view_of(record.output), output_.values<T>().data(), record.is_streamed);
+    });
   }
   void write(std::size_t group, std::int64_t n) override {
     if (is_in_place()) return;
-    const bool is_gated = at(group).record.write_output_of(n, output_, gates_);
-    if (!is_gated) gates_ = nullptr;
+    at(group).visit_passes([&](auto& passes) {
+      if (!passes.write_output(n, gates_)) gates_ = nullptr;
+    });
   }
   /// Whether the gates of all elements were written.
   [[nodiscard]] bool has_gates() const noexcept { return gates_ != nullptr; }
@@ -152,10 +158,21 @@ class BatchNormalization::Parts::BackwardGroups final : public Groups {
     parts_.gradient_sums->take_channels(sums, settled.record.first_channel);
     whole_->take_gradient_grid(settled.record);
     parts_.differentiate(settled.record, sums.merged(), settled.gradient);
+    const Record& record = settled.record;
+    settled.begin_passes([&]<class T>(SamplePasses<T>& passes, TypeTag<T>) {
+      const auto pointer_to = [](const MutableTensorView& target) -> T* {
+        return target.is_null() ? nullptr : target.values<T>().data();
+      };
+      passes.begin_gradients(view_of(record.output), view_of(record.normalization),
+                             tensors_.output.values<T>().data());
+      passes.begin_input_gradient(record.gradient_view(settled.gradient),
+                                  pointer_to(tensors_.input), pointer_to(tensors_.residual),
+                                  record.is_streamed);
+    });
   }
   void write(std::size_t group, std::int64_t n) override {
-    at(group).record.write_gradients_of(n, tensors_.output, at(group).gradient, tensors_.input,
-                                        tensors_.residual);
+    if (tensors_.input.is_null() && tensors_.residual.is_null()) return;
+    at(group).visit_passes([&](const auto& passes) { passes.write_gradients(n); });
   }
   [[nodiscard]] std::int64_t num_samples() const override { return whole_->samples.count; }
 
@@ -195,16 +212,18 @@ bool BatchNormalization::Parts::can_divide(const BatchNormalizationOptions& opti
          *function <= ActivationFunction::leaky_relu;
 }
 
-// Before there is a batch to judge by, and where groups do not pay, there is one message.
+// Before there is a batch to judge by, and where groups do not pay, there is one message. Elements
+// of 16 bits are converted at a cost that hides what the cache saves.
 void BatchNormalization::Parts::divide(const Record& record) noexcept {
-  if (!may_divide) return;
+  const std::size_t element_size = size_of(record.input.dtype());
+  const bool is_asked_for = record.options->channel_group_bytes.has_value();
+  if (!may_divide || (element_size < sizeof(float) && !is_asked_for)) return;
   const auto num_ranks = static_cast<double>(forward->group().size());
   Grouping grouping{
       .num_channels = num_channels,
       .channel_bytes = *std::ranges::max_element(record.count) / num_ranks *
-                       static_cast<double>(size_of(record.input.dtype())),
+                       static_cast<double>(element_size),
       .is_alone = forward->group().is_solo(),
-      .is_on_one_machine = is_on_one_machine,
       .group_bytes = record.options->channel_group_bytes,
   };
   std::size_t size = channels_per_group(grouping);

@@ -5,7 +5,8 @@
 namespace lockstep {
 namespace {
 
-// A group should be this large: less is more messages, more does not stay in the second-level cache.
+// A group should be this large: less is more messages, more does not stay in the second-level
+// cache.
 constexpr std::int64_t usual_group_bytes = 256 * 1024;
 // And all groups on their way together no more than this, or they are read from memory twice after
 // all, and in small pieces.
@@ -28,10 +29,10 @@ std::size_t channels_per_group(const Grouping& g) noexcept {
   const double most = std::clamp(bytes / g.channel_bytes, 1.0, static_cast<double>(g.num_channels));
   const std::size_t result = largest_divisor(g.num_channels, static_cast<std::size_t>(most));
   if (g.group_bytes) return result;
-  const double num_groups_on_their_way = g.is_alone ? 2.0 : 3.0;
+  constexpr double num_groups_on_their_way = 2.0;
   const double bytes_on_their_way =
       num_groups_on_their_way * g.num_tensors * static_cast<double>(result) * g.channel_bytes;
-  const bool pays = g.is_on_one_machine && bytes_on_their_way <= cached_bytes &&
+  const bool pays = g.is_alone && bytes_on_their_way <= cached_bytes &&
                     g.channel_bytes * static_cast<double>(g.num_channels) >= min_tensor_bytes &&
                     2.0 * static_cast<double>(result) >= most;
   return pays ? result : g.num_channels;

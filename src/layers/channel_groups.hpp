@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <variant>
 
 #include "comm/exchange.hpp"
 #include "comm/failure.hpp"
+#include "kernels/sample_passes.hpp"
 #include "layers/batch_gradient_sums.hpp"
 #include "layers/batch_normalization_record.hpp"
 #include "layers/batch_sums.hpp"
@@ -50,11 +52,12 @@ struct Grouping {
   double channel_bytes = 0.0;  ///< of a rank's batch per channel, in the mean of the ranks
   int num_tensors = 1;         ///< that a pass reads: x, or x and dy
   bool is_alone = true;        ///< the ranks are one
-  bool is_on_one_machine = true;
   std::optional<std::int64_t> group_bytes = std::nullopt;  ///< the option
 };
 
-/// Channels per group, a divisor of their number; all of them where groups would not pay.
+/// Channels per group, a divisor of their number; all of them where groups would not pay. Several
+/// ranks wait for each other at every group. That costs little where each has a core for itself,
+/// and several times the whole pass where it has not, so such groups are only made when asked for.
 [[nodiscard]] std::size_t channels_per_group(const Grouping& grouping) noexcept;
 
 /// What one group needs while it is on its way; kept for the next one.
@@ -64,6 +67,28 @@ struct ChannelGroup {
   std::unique_ptr<BatchGradientSums> gradient_sums;
   std::size_t num_channels = 0, num_gradient_channels = 0;  ///< that the sums are for
   InputGradientAffine gradient;
+  ChannelPairs pairs;
+  /// That write outputs; none before there is anything to write.
+  std::variant<std::monostate, SamplePasses<float>, SamplePasses<double>, SamplePasses<Float16>,
+               SamplePasses<BFloat16>>
+      passes;
+
+  /// Makes passes for the record, once it is settled, and calls begin(passes).
+  template <class Begin>
+  void begin_passes(Begin&& begin) {
+    record.visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
+      begin(passes.emplace<SamplePasses<T>>(batch, record.samples, &pairs), TypeTag<T>());
+    });
+  }
+  /// Calls visit(passes).
+  template <class Visit>
+  void visit_passes(Visit&& visit) {
+    std::visit(
+        [&]<class Passes>(Passes& made) {
+          if constexpr (!std::is_same_v<Passes, std::monostate>) visit(made);
+        },
+        passes);
+  }
 };
 
 }  // namespace lockstep

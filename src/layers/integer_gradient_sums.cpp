@@ -3,7 +3,7 @@
 #include <initializer_list>
 #include <limits>
 
-#include "kernels/exact_sums.hpp"
+#include "kernels/sample_passes.hpp"
 #include "layers/batch_gradient_sums.hpp"
 
 namespace lockstep {
@@ -53,10 +53,16 @@ void IntegerGradientSums::for_each_term(const Record& record, const TensorView& 
   record.visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
     const Samples& samples = record.samples;
     const T* gradient = output_gradient.values<T>().data();
+    SamplePasses<T> passes(batch, samples, &pairs_);
+    if (!is_adjusted_)
+      passes.begin_gradients(view_of(record.output), view_of(record.normalization), gradient);
     for (std::int64_t n = 0; n < samples.count; ++n) {
       std::ranges::fill(terms_, 0.0);
-      record.add_gradient_sums(sample_of(batch, samples, n), gradient + samples.first_of(n),
-                               view(terms_));
+      if (!is_adjusted_)
+        passes.add_gradient_sums(n, terms_.data(), terms_.data() + num_channels_);
+      else
+        record.add_gradient_sums(sample_of(batch, samples, n), gradient + samples.first_of(n),
+                                 view(terms_));
       visit(n);
     }
   });
@@ -67,10 +73,9 @@ bool IntegerGradientSums::add_at_once(const Record& record, const TensorView& ou
   bool is_done = false;
   bool is_coarse = false;
   record.visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
-    is_done =
-        add_single_gradients(batch, record.samples, view_of(record.output),
-                             view_of(record.normalization), output_gradient.values<T>().data(),
-                             sums_.local(0), sums_.local(1));
+    is_done = add_single_gradients(
+        batch, record.samples, view_of(record.output), view_of(record.normalization),
+        output_gradient.values<T>().data(), sums_.local(0), sums_.local(1));
     is_coarse = is_done && has_coarse_terms<T>;
   });
   if (is_coarse) sums_.note_coarse_terms();
@@ -109,10 +114,11 @@ void IntegerGradientSums::take(Record& record, const TensorView& output_gradient
     auto failure = attempt([&] { take_largest(record, output_gradient); });
     exchange.maximum(largest_);
     fit_grids();
-    if (!failure) failure = attempt([&] {
-      add_terms(record, output_gradient, [](std::int64_t) {});
-      write(record, exchange);
-    });
+    if (!failure)
+      failure = attempt([&] {
+        add_terms(record, output_gradient, [](std::int64_t) {});
+        write(record, exchange);
+      });
     exchange.merge_again(failure);
     sums_.read(exchange.integers());
   }

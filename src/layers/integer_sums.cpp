@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "base/convert.hpp"
-#include "kernels/exact_sums.hpp"
+#include "kernels/sample_passes.hpp"
 #include "layers/batch_sums.hpp"
 
 namespace lockstep {
@@ -65,10 +65,10 @@ void IntegerSums::for_each_sample(const Record& record, Visit&& visit) {
   const SumsView terms = sums_in(terms_);
   const double* const center = record.normalization.center.data();
   record.visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
+    const SamplePasses<T> passes(batch, record.samples);
     for (std::int64_t n = 0; n < record.samples.count; ++n) {
       std::ranges::fill(terms_, 0.0);
-      lockstep::add_sums(sample_of(batch, record.samples, n), center, terms.count.data(),
-                         terms.sum.data(), terms.sum_squares.data());
+      passes.add_sums(n, center, terms.count.data(), terms.sum.data(), terms.sum_squares.data());
       visit(n, terms);
     }
   });

@@ -1,43 +1,24 @@
-// Channels that are merged group by group: the same bits as all at once, one message per group, and
-// a failure in any of them is the same error on all ranks.
+// Channels that are merged group by group: the same bits as all at once, one message per group.
 
 #include "layers/channel_groups.hpp"
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <optional>
 #include <vector>
 
 #include "base/convert.hpp"
-#include "comm/schedule.hpp"
-#include "lockstep/layers/batch_normalization.hpp"
+#include "layers/grouped_layers.hpp"
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
-#include "support/errors.hpp"
 #include "support/gradients.hpp"
 #include "support/kernels.hpp"
 #include "support/mpi.hpp"
-#include "support/variables.hpp"
 
 using namespace lockstep;
 using namespace lockstep::testing;
 
 namespace {
-
-constexpr std::int64_t global_batch = 7, num_channels = 6;
-constexpr std::int64_t all_at_once = 0, one_channel = 1;
-const Shape global_shape{global_batch, num_channels, 5, 31};
-
-BatchNormalizationOptions options_of(std::int64_t group_bytes, DType dtype = DType::float64) {
-  return {.axis = 1,
-          .beta_initializer = RandomNormal{.stddev = 0.3, .seed = 2},
-          .gamma_initializer = RandomNormal{.mean = 1.0, .stddev = 0.3, .seed = 1},
-          .channel_group_bytes = group_bytes,
-          .synchronized = true,
-          .dtype = dtype,
-          .name = "norm"};
-}
 
 // Random numbers times `size` and plus `mean`, in one channel only where that is given.
 struct Data {
@@ -79,13 +60,14 @@ struct Setting {
   bool has_residual = false;
   bool has_weights = false;
   bool is_in_place = false;  // dx over dy
+  Shape shape = global_shape;
 };
 
 Outcome run(const Setting& setting, const Communicator& group, std::int64_t first,
             std::int64_t count) {
   BatchNormalization layer(setting.options);
   const DType dtype = *setting.options.dtype;
-  const Shape local = global_shape.with(0, count);
+  const Shape local = setting.shape.with(0, count);
   layer.build(local, group);
   Tensor y(local, dtype), dx(local, dtype), residual_gradient(local, dtype), gradient(local, dtype);
   Tensor weights(Shape{global_batch}, DType::float32);
@@ -94,9 +76,9 @@ Outcome run(const Setting& setting, const Communicator& group, std::int64_t firs
   BatchNormalizationTape tape;
   Outcome outcome;
   for (std::uint64_t step = 0; step < setting.steps.size(); ++step) {
-    const Tensor x = numbers(global_shape, dtype, setting.steps[step].x, 10 + step);
-    const Tensor dy = numbers(global_shape, dtype, setting.steps[step].dy, 20 + step);
-    const Tensor residual = numbers(global_shape, dtype, {}, 30 + step);
+    const Tensor x = numbers(setting.shape, dtype, setting.steps[step].x, 10 + step);
+    const Tensor dy = numbers(setting.shape, dtype, setting.steps[step].dy, 20 + step);
+    const Tensor residual = numbers(setting.shape, dtype, {}, 30 + step);
     Call call{.mode = Mode::training, .tape = &tape};
     if (setting.has_residual) call.residual = TensorView(residual).rows(first, count);
     if (setting.has_weights) call.batch_weights = TensorView(weights).rows(first, count);
@@ -110,9 +92,9 @@ Outcome run(const Setting& setting, const Communicator& group, std::int64_t firs
       output_gradient = gradient;
     }
     Tensor& target = setting.is_in_place ? gradient : dx;
-    layer.backward(tape, output_gradient, target,
-                   setting.has_residual ? MutableTensorView(residual_gradient)
-                                        : MutableTensorView());
+    layer.backward(
+        tape, output_gradient, target,
+        setting.has_residual ? MutableTensorView(residual_gradient) : MutableTensorView());
     outcome.num_forward.push_back(between - start);
     outcome.num_backward.push_back(num_allreduces() - between);
     for (const Tensor* tensor : {&y, &target, &residual_gradient}) outcome.append(*tensor);
@@ -128,8 +110,9 @@ Outcome run(const Setting& setting, const Communicator& group, std::int64_t firs
 void check_bits(Setting setting) {
   const Communicator world = Communicator::world();
   const auto at = static_cast<std::size_t>(world.rank());
-  const auto bytes_of_channel = static_cast<std::int64_t>(size_of(*setting.options.dtype)) * 5 *
-                                31 * global_batch / world.size();
+  const std::int64_t plane = setting.shape[2] * setting.shape[3];
+  const auto bytes_of_channel = static_cast<std::int64_t>(size_of(*setting.options.dtype)) * plane *
+                                global_batch / world.size();
   for (const auto& cut : cuts_of(global_batch, world.size())) {
     const std::int64_t first = first_of(cut, world.rank());
     setting.options.channel_group_bytes = all_at_once;
@@ -146,9 +129,12 @@ void check_bits(Setting setting) {
 const std::vector<Step> calm{{}, {{0.3, 1.1}, {}}, {}};
 // Channel 0 brings a round to one group, channel 5 to another; sizes between those that surely fit
 // a grid and those that surely do not are in all others.
-const std::vector<Step> jumps{{{0.0, 200.0}, {}},       {{0.0, 200.0}, {}},
-                              {{1e6, 1.0, 0}, {}},      {{1e6, 1.0, 5}, {0.0, 1e9, 2}},
-                              {{0.0, 3000.0}, {0, 3e4}}, {{1e9, 1.0, 3}, {0.0, 1e-9, 3}},
+const std::vector<Step> jumps{{{0.0, 200.0}, {}},
+                              {{0.0, 200.0}, {}},
+                              {{1e6, 1.0, 0}, {}},
+                              {{1e6, 1.0, 5}, {0.0, 1e9, 2}},
+                              {{0.0, 3000.0}, {0, 3e4}},
+                              {{1e9, 1.0, 3}, {0.0, 1e-9, 3}},
                               {{}, {}}};
 
 }  // namespace
@@ -159,10 +145,23 @@ TEST_CASE("groups of channels leave the bits of all channels at once", "[layers]
   check_bits({.options = options_of(0, dtype), .steps = jumps});
 }
 
+TEST_CASE("a channel beyond the range of float leaves others their bits in groups",
+          "[layers][exact]") {
+  auto options = options_of(0, DType::float32);
+  options.epsilon = 0.0;
+  options.activation = ActivationFunction::leaky_relu;
+  const std::vector<Step> tiny{{}, {{0.0, 1e-42, 2}, {}}, {{0.0, 1e-42, 4}, {0.0, 1e30, 1}}, {}};
+  check_bits({.options = options, .steps = tiny});
+  check_bits({.options = options, .steps = tiny, .has_residual = true});
+}
+
 TEST_CASE("groups of channels go with what calls may bring", "[layers][exact]") {
   auto options = options_of(0, DType::float32);
   options.activation = ActivationFunction::relu;
   check_bits({.options = options, .steps = jumps, .has_residual = true});
+  // Gates of a group are whole bytes here.
+  const Shape even{global_batch, num_channels, 4, 10};
+  check_bits({.options = options, .steps = jumps, .has_residual = true, .shape = even});
   check_bits({.options = options, .steps = jumps, .is_in_place = true});
   check_bits({.options = options, .steps = calm, .has_weights = true});
   options.activation = ActivationFunction::gelu;
@@ -213,12 +212,11 @@ TEST_CASE("one message per group once a batch was seen, and two more in a group 
   const std::int64_t count = global_batch / world.size();
   const Outcome outcome = run(setting, world, world.rank() * count, count);
   const std::int64_t groups = one * num_channels;
-  REQUIRE_ON_ALL_RANKS(
-      world, outcome.num_forward ==
-                 (std::vector<std::int64_t>{one, groups, groups + 2 * one, groups}));
-  REQUIRE_ON_ALL_RANKS(
-      world, outcome.num_backward ==
-                 (std::vector<std::int64_t>{groups, groups, groups, groups + 2 * one}));
+  REQUIRE_ON_ALL_RANKS(world, outcome.num_forward == (std::vector<std::int64_t>{
+                                                         one, groups, groups + 2 * one, groups}));
+  REQUIRE_ON_ALL_RANKS(world,
+                       outcome.num_backward ==
+                           (std::vector<std::int64_t>{groups, groups, groups, groups + 2 * one}));
 }
 
 TEST_CASE("groups take nothing from the heap, once they have warmed up", "[layers]") {
@@ -241,181 +239,6 @@ TEST_CASE("groups take nothing from the heap, once they have warmed up", "[layer
   REQUIRE_ON_ALL_RANKS(world, after == before);
 }
 
-namespace {
-
-// A layer in groups of one channel that has seen a batch.
-struct Fixture {
-  explicit Fixture(BatchNormalizationOptions options = options_of(one_channel)) : layer(options) {
-    layer.build(local, world);
-    good_step();
-  }
-
-  void good_step() {
-    layer.forward(x, y, {.mode = Mode::training, .tape = &tape});
-    layer.backward(tape, dy, dx);
-  }
-  [[nodiscard]] std::vector<double> state() { return values_of(layer.variables()); }
-
-  void require(const Caught& caught, ErrorCode code, int guilty) {
-    REQUIRE_ON_ALL_RANKS(world, caught.is(code));
-    REQUIRE_ON_ALL_RANKS(world, caught.rank() == guilty);
-    REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
-  }
-
-  Communicator world = Communicator::world();
-  BatchNormalization layer;
-  Shape local = global_shape.with(0, 2);
-  Tensor x = random_tensor(local, static_cast<std::uint64_t>(world.rank()));
-  Tensor dy = random_tensor(local, 7 + static_cast<std::uint64_t>(world.rank()));
-  Tensor y{local, DType::float64}, dx{local, DType::float64};
-  BatchNormalizationTape tape;
-};
-
-}  // namespace
-
-TEST_CASE("what is not finite in any group is the same error on all ranks", "[layers]") {
-  Fixture f;
-  const int num_ranks = f.world.size();
-  const int guilty = GENERATE_COPY(range(0, num_ranks));
-  const std::int64_t channel = GENERATE(range(std::int64_t{0}, num_channels));
-  const bool is_in_place = GENERATE(false, true);
-  const auto before = f.state();
-  Tensor bad = f.x;
-  if (f.world.rank() == guilty)
-    bad.values<double>()[static_cast<std::size_t>(channel) * 5 * 31 + 17] =
-        std::numeric_limits<double>::infinity();
-  const Tensor kept = bad;
-  const Caught caught = caught_from([&] {
-    if (is_in_place)
-      f.layer.forward(bad, bad, {.mode = Mode::training});
-    else
-      f.layer.forward(bad, f.y, {.mode = Mode::training, .tape = &f.tape});
-  });
-  f.require(caught, ErrorCode::non_finite, guilty);
-  REQUIRE_ON_ALL_RANKS(f.world, caught.origin->channel == channel);
-  REQUIRE_ON_ALL_RANKS(f.world,
-                       std::ranges::equal(bad.values<double>(), kept.values<double>()));
-  REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
-  f.good_step();
-}
-
-TEST_CASE("a wrong batch and an error of the caller's reach all ranks in groups too", "[layers]") {
-  Fixture f;
-  const int num_ranks = f.world.size();
-  const int guilty = GENERATE_COPY(range(0, num_ranks));
-  const bool is_guilty = f.world.rank() == guilty;
-  const auto before = f.state();
-  const Tensor wrong(Shape{2, 5, 5, 31}, DType::float64);
-  const Call call{.mode = Mode::training, .tape = &f.tape};
-  const auto reason = std::make_exception_ptr(DataError("disk is gone"));
-  f.require(caught_from([&] { f.layer.forward(is_guilty ? wrong : f.x, f.y, call); }),
-            ErrorCode::argument, guilty);
-  f.require(caught_from([&] {
-              if (is_guilty) f.layer.fail(Pass::forward, reason);
-              f.layer.forward(f.x, f.y, call);
-            }),
-            ErrorCode::data, guilty);
-  REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
-  f.layer.forward(f.x, f.y, call);
-  f.require(caught_from([&] { f.layer.backward(f.tape, is_guilty ? wrong : f.dy, f.dx); }),
-            ErrorCode::argument, guilty);
-  f.require(caught_from([&] {
-              if (is_guilty) f.layer.fail(Pass::backward, reason);
-              f.layer.backward(f.tape, f.dy, f.dx);
-            }),
-            ErrorCode::data, guilty);
-  f.good_step();
-}
-
-TEST_CASE("a rank that fails amid any group fails alike on all", "[layers]") {
-  // Function and derivative are called element by element, group after group.
-  std::int64_t calls = 0, fatal_call = -1;
-  const auto count = [&](const char* what) {
-    if (++calls == fatal_call) throw DataError(what);
-  };
-  auto options = options_of(one_channel);
-  options.activation = CustomActivation{"brittle",
-                                        [&](double z) {
-                                          count("no value");
-                                          return z;
-                                        },
-                                        [&](double) {
-                                          count("no derivative");
-                                          return 1.0;
-                                        }};
-  Fixture f(options);
-  const int num_ranks = f.world.size();
-  const int guilty = GENERATE_COPY(range(0, num_ranks));
-  const std::int64_t group = GENERATE(range(std::int64_t{0}, num_channels));
-  const std::int64_t group_calls = 2 * 5 * 31;
-  const auto before = f.state();
-  const auto fail_in = [&](std::int64_t fatal) {
-    calls = 0;
-    fatal_call = f.world.rank() == guilty ? fatal : -1;
-  };
-  // The output of the last two groups is written when there is no message left.
-  if (group < num_channels - 2) {
-    fail_in(group * group_calls + 40);
-    const Caught caught = caught_from(
-        [&] { f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape}); });
-    f.require(caught, ErrorCode::data, guilty);
-    REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
-  }
-  fail_in(-1);
-  f.layer.forward(f.x, f.y, {.mode = Mode::training, .tape = &f.tape, .commit = Commit::by_caller});
-  // Sums take one call per element, and so does what is written beside them: from the group on that
-  // comes two behind, or one where a rank is alone.
-  const std::int64_t lag = f.world.is_solo() ? 1 : 2;
-  fail_in((group + std::max(group - lag, std::int64_t{0})) * group_calls + 40);
-  f.require(caught_from([&] { f.layer.backward(f.tape, f.dy, f.dx); }), ErrorCode::data, guilty);
-  REQUIRE_ON_ALL_RANKS(f.world, f.state() == before);
-  fail_in(-1);
-  f.good_step();
-}
-
-TEST_CASE("a rank that fails around layers in groups keeps its appointments", "[layers]") {
-  Fixture first, second;
-  const Communicator& world = first.world;
-  const int num_ranks = world.size();
-  const int guilty = GENERATE_COPY(range(0, num_ranks));
-  const int fatal_place = GENERATE(0, 1, 2);
-  const auto fail_at = [&](int place) {
-    if (place == fatal_place && world.rank() == guilty) throw DataError("between layers");
-  };
-  const auto before = first.state();
-  Schedule schedule;
-  for (const Pass pass : {Pass::forward, Pass::backward}) {
-    for (Fixture* f : {&first, &second}) f->layer.add_appointments(pass, schedule);
-    const auto call = [&](Fixture& f) {
-      if (pass == Pass::forward)
-        f.layer.forward(f.x, f.y,
-                        {.mode = Mode::training, .tape = &f.tape, .commit = Commit::by_caller});
-      else
-        f.layer.backward(f.tape, f.dy, f.dx);
-    };
-    const Caught caught = caught_from([&] {
-      schedule.keep(-1, [&] {
-        fail_at(0);
-        call(first);
-        fail_at(1);
-        call(second);
-        fail_at(2);
-      });
-    });
-    const bool reaches_all = fatal_place < 2 && !world.is_solo();
-    const bool is_told = reaches_all || world.rank() == guilty;
-    REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::data) == is_told);
-    REQUIRE_ON_ALL_RANKS(world, caught.rank() == (reaches_all ? guilty : -1));
-    schedule.clear();
-    for (Fixture* f : {&first, &second})
-      f->layer.forward(f->x, f->y,
-                       {.mode = Mode::training, .tape = &f->tape, .commit = Commit::by_caller});
-  }
-  REQUIRE_ON_ALL_RANKS(world, first.state() == before);
-  first.good_step();
-  second.good_step();
-}
-
 TEST_CASE("channels make groups where that pays, all of one size", "[layers]") {
   const double channel = 100.0 * 1024.0;
   const Grouping large{.num_channels = 512, .channel_bytes = channel};
@@ -425,21 +248,21 @@ TEST_CASE("channels make groups where that pays, all of one size", "[layers]") {
     change(grouping);
     return channels_per_group(grouping);
   };
-  CHECK(with([](Grouping& g) { g.num_channels = 64; }) == 64);         // fits the cache as it is
-  CHECK(with([](Grouping& g) { g.channel_bytes *= 30.0; }) == 512);    // a channel does not
-  CHECK(with([](Grouping& g) { g.channel_bytes = 0.0; }) == 512);      // nobody had a sample
-  CHECK(with([](Grouping& g) { g.is_on_one_machine = false; }) == 512);
+  CHECK(with([](Grouping& g) { g.num_channels = 64; }) == 64);       // fits the cache as it is
+  CHECK(with([](Grouping& g) { g.channel_bytes *= 30.0; }) == 512);  // a channel does not
+  CHECK(with([](Grouping& g) { g.channel_bytes = 0.0; }) == 512);    // nobody had a sample
+  CHECK(with([](Grouping& g) { g.is_alone = false; }) == 512);       // unless that is asked for
   CHECK(with([](Grouping& g) { g.group_bytes = 0; }) == 512);
   CHECK(with([](Grouping& g) {
           g.group_bytes = 1;
-          g.is_on_one_machine = false;
+          g.is_alone = false;
         }) == 1);
-  for (const std::size_t num_channels : {1U, 6U, 7U, 12U, 97U, 1000U})
+  for (const std::size_t count : {1U, 6U, 7U, 12U, 97U, 1000U})
     for (const std::int64_t group_bytes : {1, 300'000, 1'000'000, 1'000'000'000}) {
       const Grouping asked{
-          .num_channels = num_channels, .channel_bytes = channel, .group_bytes = group_bytes};
+          .num_channels = count, .channel_bytes = channel, .group_bytes = group_bytes};
       const std::size_t size = channels_per_group(asked);
-      CHECK(num_channels % size == 0);
+      CHECK(count % size == 0);
       CHECK((size == 1 || static_cast<double>(size) * channel <= static_cast<double>(group_bytes)));
     }
 }

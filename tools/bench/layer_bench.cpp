@@ -122,6 +122,14 @@ void add_fused(const RowMaker& maker, const FloorSeries& floor, const Contestant
       maker.row(contestant.prefix + "backward", base, backward, contestant.wrong.backward));
 }
 
+void add_against(const RowMaker& maker, const std::string& base, const Contestant& contestant,
+                 std::vector<Row>& rows) {
+  for (const std::string pass : {"forward", "backward"})
+    rows.push_back(
+        maker.row(contestant.prefix + pass, base + pass, maker.series(base + pass),
+                  pass == "forward" ? contestant.wrong.forward : contestant.wrong.backward));
+}
+
 void add_synchronized(const RowMaker& maker, const Workload& workload, const Contestant& contestant,
                       std::vector<Row>& rows) {
   rows.push_back(maker.row("sync forward", "local forward", maker.series("forward"),
@@ -161,7 +169,7 @@ std::vector<Row> layer_rows(const ls::Communicator& world, const Workload& workl
     if (!world.is_solo()) {
       enter("sync ", {.is_synchronized = true});
       if (may_be_grouped(workload))
-        enter("at once sync ", {.is_synchronized = true, .channel_group_bytes = 0});
+        enter("grouped sync ", {.is_synchronized = true, .channel_group_bytes = 256 * 1024});
     }
   }
 
@@ -188,10 +196,11 @@ std::vector<Row> layer_rows(const ls::Communicator& world, const Workload& workl
     if (contestant.prefix == "fast ") {
       rows.push_back(maker.exact("forward", contestant.wrong.forward));
       rows.push_back(maker.exact("backward", contestant.wrong.backward));
-    } else if (contestant.prefix.starts_with("at once ")) {
-      const std::string whose = contestant.prefix.substr(std::string("at once ").size());
-      rows.push_back(maker.grouped(whose + "forward", contestant.wrong.forward));
-      rows.push_back(maker.grouped(whose + "backward", contestant.wrong.backward));
+    } else if (contestant.prefix == "at once ") {
+      rows.push_back(maker.grouped("forward", contestant.wrong.forward));
+      rows.push_back(maker.grouped("backward", contestant.wrong.backward));
+    } else if (contestant.prefix == "grouped sync ") {
+      add_against(maker, "sync ", contestant, rows);
     } else if (contestant.prefix == "sync ") {
       add_synchronized(maker, workload, contestant, rows);
     } else if (!contestant.prefix.empty()) {

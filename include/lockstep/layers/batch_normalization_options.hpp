@@ -143,8 +143,10 @@ struct BatchNormalizationOptions {
   /// cache in groups, each with a message of its own that is under way while the next one is
   /// summed up: elements then come from memory once in place of twice. At most so many bytes of a
   /// rank's input make a group, but at least one channel; 0: all channels at once. Empty: in groups
-  /// where that was measured to be faster. Of no effect on results with Statistics::exact, and none
-  /// at all with ghost batches, renorm or an adjustment.
+  /// where that was measured to be faster, but not where ranks share statistics: they wait for each
+  /// other at every group, which only pays where each has a core for itself; 256 KiB are worth a
+  /// trial then. Of no effect on results with Statistics::exact, and none at all with ghost
+  /// batches, renorm or an adjustment.
   std::optional<std::int64_t> channel_group_bytes = std::nullopt;
   Mode mode = Mode::inference;  ///< of calls that name none, until Layer::set_mode()
   bool trainable = true;
