@@ -59,7 +59,8 @@ Beats::Beats(const Communicator& group)
 Beats::~Beats() {
   const std::lock_guard lock(mutex);
   std::erase(all, this);
-  // What nobody has taken yet must stay where it is; the process is about to end anyway.
+  if (is_mpi_running()) drop_sent_messages();
+  // What MPI may still read must stay where it is.
   for (auto& message : outgoing_) static_cast<void>(message.release());
 }
 
@@ -78,11 +79,15 @@ void Beats::exchange_all(const Beat& here) {
   for (Beats* beats : all) beats->exchange(here);
 }
 
-void Beats::exchange(const Beat& here) {
+void Beats::drop_sent_messages() {
   std::erase_if(outgoing_, [](const auto& message) {
     int is_done = 0;
     return MPI_Test(&message->request, &is_done, MPI_STATUS_IGNORE) == MPI_SUCCESS && is_done != 0;
   });
+}
+
+void Beats::exchange(const Beat& here) {
+  drop_sent_messages();
   for (;;) {
     int has_come = 0;
     MPI_Status status;

@@ -71,6 +71,7 @@ class Beats {
   };
 
   void exchange(const Beat& here);
+  void drop_sent_messages();
   void send(const Beat& beat, int to, int tag);
 
   Communicator group_;

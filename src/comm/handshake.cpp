@@ -90,6 +90,8 @@ std::vector<Record> records_of(const Communicator& group, const Record& mine) {
 
 void shake_hands(const Communicator& group) {
   if (group.is_solo()) return;
+  const Meeting meeting{"communicator", "handshake"};
+  const Journal::Place here(meeting);
   const Record mine = record_here();
   const auto hash = static_cast<std::int64_t>(RandomKey(0).with(mine.text()).bits(0));
   // max(h) = ~max(~h) exactly when all h are equal: ~ reverses the order.

@@ -4,7 +4,6 @@
 
 #include "comm/caller.hpp"
 #include "comm/dump.hpp"
-#include "lockstep/base/error.hpp"
 
 namespace lockstep {
 namespace {
@@ -32,12 +31,9 @@ Traffic total_traffic() noexcept {
   return {total_messages.load(), total_bytes.load(), total_seconds.load()};
 }
 
-Turn::Turn(Communicator::Handle& handle) : handle_(handle) {
+Turn turn_of(Communicator::Handle& handle) {
   check_caller();
-  if (handle_.is_in_use.test_and_set(std::memory_order_acquire))
-    throw StateError(
-        "two threads use one layer, model or communicator at once; let one wait for the other, or "
-        "give each its own");
+  return Turn(handle.is_in_use);
 }
 
 MpiCall::MpiCall(Communicator::Handle& handle, const char* name, std::size_t num_bytes,
@@ -101,7 +97,7 @@ PendingCall::~PendingCall() {
 void PendingCall::finish() {
   if (handle_ == nullptr) return;
   Communicator::Handle& handle = *std::exchange(handle_, nullptr);
-  const Turn turn(handle);
+  const Turn turn = turn_of(handle);
   call_->resume();
   call_->wait(request_);
   call_->finish();

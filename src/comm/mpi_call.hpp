@@ -10,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/turn.hpp"
 #include "comm/handle.hpp"
 #include "comm/journal.hpp"
 #include "comm/watch.hpp"
@@ -33,16 +34,7 @@ Collective(const char*, Blocking, Starting, bool) -> Collective<Blocking, Starti
 
 /// The right of a thread to use a communicator. Throws StateError when it must not call MPI at all,
 /// or when another thread is in a call of the same communicator.
-class Turn {
- public:
-  explicit Turn(Communicator::Handle& handle);
-  ~Turn() { handle_.is_in_use.clear(std::memory_order_release); }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-
- private:
-  Communicator::Handle& handle_;
-};
+[[nodiscard]] Turn turn_of(Communicator::Handle& handle);
 
 /// One call of a collective on its way through clock, journal and counters.
 class MpiCall {
@@ -72,12 +64,12 @@ class MpiCall {
 };
 
 /// Makes one call of a collective, to which this rank contributes `num_bytes`. Errors are those of
-/// Turn and CommunicationError. Collective.
+/// turn_of() and CommunicationError. Collective.
 template <class Blocking, class Starting, class... Arguments>
 void call(const Communicator& group, const Collective<Blocking, Starting>& collective,
           std::size_t num_bytes, Arguments... arguments) {
   Communicator::Handle& handle = *group.handle();
-  const Turn turn(handle);
+  const Turn turn = turn_of(handle);
   MpiCall made(handle, collective.name, num_bytes, collective.is_message);
   if (is_watching()) {
     MPI_Request request = MPI_REQUEST_NULL;
@@ -104,7 +96,7 @@ class PendingCall {
                                          const Collective<Blocking, Starting>& collective,
                                          std::size_t num_bytes, Arguments... arguments) {
     Communicator::Handle& handle = *group.handle();
-    const Turn turn(handle);
+    const Turn turn = turn_of(handle);
     PendingCall pending(handle, MpiCall(handle, collective.name, num_bytes, true));
     pending.call_->check(collective.starting(arguments..., handle.communicator, &pending.request_));
     pending.call_->pause();

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/convert.hpp"
+#include "base/turn.hpp"
 #include "comm/failure.hpp"
 #include "comm/schedule.hpp"
 #include "layers/batch_normalization_parts.hpp"
@@ -70,6 +71,7 @@ void BatchNormalization::forward(const TensorView& input, const MutableTensorVie
                                  const Call& call) {
   const Mode mode = mode_of(call);
   if (merges(mode) || parts_ == nullptr) require_built();
+  const Turn turn(parts_->is_in_use);
   if (mode == Mode::training) parts_->backward_merges = merges(mode);
   Record& record = uses_batch_statistics(mode) ? normalize_by_batch(input, output, call)
                                                : normalize_by_moving(input, output, call);
@@ -131,6 +133,7 @@ void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
                                   const MutableTensorView& residual_gradient, Gradients gradients) {
   require_built();
   Parts& parts = *parts_;
+  const Turn turn(parts.is_in_use);
   Record* record = recorded(tape);
   const bool is_merged = record == nullptr ? parts.backward_merges : record->is_training;
   Exchange& exchange = parts.exchange(Pass::backward, is_merged);

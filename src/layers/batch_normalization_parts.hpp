@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -25,6 +26,7 @@ struct GradientTensors {
 /// Variables, merges and scratch memory, once the layer is built.
 struct BatchNormalization::Parts {
   std::uint64_t number = next_number();  ///< of no other layer in this process
+  std::atomic_flag is_in_use;            ///< by a thread in forward or backward
   bool backward_merges = true;           ///< as the last training call of forward did
   std::vector<int> axes;                 ///< of the channels, from the front, ascending
   std::size_t num_channels = 0;

@@ -87,8 +87,8 @@ TEST_CASE("caller: two threads at once on one communicator are refused") {
   const Communicator copy = world.dup();
   Caught caught;
   {
-    const Turn turn(*copy.handle());
-    caught = caught_from([&] { const Turn another(*copy.handle()); });
+    const Turn turn = turn_of(*copy.handle());
+    caught = caught_from([&] { const Turn another = turn_of(*copy.handle()); });
   }
   REQUIRE_ON_ALL_RANKS(world, says(caught, "two threads use one layer"));
   REQUIRE_ON_ALL_RANKS(copy, true);

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <stdexcept>
 #include <string_view>
+#include <thread>
 
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/collectives.hpp"
@@ -77,12 +78,36 @@ void leave_by_exception() {
   MPI_Finalize();
 }
 
+// MPI is the user's, who ends it while the library still holds communicators.
+void adopt_mpi(int argc, char** argv) {
+  int provided = 0;
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided);
+  Communicator survivor;
+  {
+    const Environment environment(argc, argv);
+    expect(!environment.owns_mpi(), "the environment adopts MPI");
+    survivor = Communicator::world();
+    std::int64_t sum = 0;
+    std::thread([&] { sum = sum_over(survivor); }).join();
+    expect(provided < MPI_THREAD_SERIALIZED || sum == survivor.size(),
+           "another thread may send where MPI allows it");
+    MPI_Finalize();
+    expect(throws_state_error([] { (void)Communicator::world(); }), "no world after the end");
+    expect(throws_state_error([&] { (void)sum_over(survivor); }) != survivor.is_solo(),
+           "no message after the end");
+  }
+  expect(throws_state_error([] { const Environment again; }), "MPI does not start twice");
+}
+
 }  // namespace
 }  // namespace lockstep
 
 int main(int argc, char** argv) {
-  if (argc > 1 && std::string_view(argv[1]) == "exception")
+  const std::string_view how = argc > 1 ? argv[1] : "owner";
+  if (how == "exception")
     lockstep::leave_by_exception();
+  else if (how == "adopted")
+    lockstep::adopt_mpi(argc, argv);
   else
     lockstep::own_mpi(argc, argv);
   return lockstep::num_failed;

@@ -29,7 +29,8 @@ struct Job {
   std::string fault;
   int num_ranks;
   int guilty;
-  std::string places = {};  // what stderr must say besides, between "|"
+  std::string says = {};       // what stderr must say, between "|"
+  std::string mpi_fault = {};  // see support/mpi_faults.cpp
 };
 
 struct Outcome {
@@ -83,7 +84,11 @@ Outcome outcome_of(const std::string& command, int num_ranks, const TemporaryFol
 
 Outcome outcome_of(const Job& job, double timeout) {
   const TemporaryFolder folder;
-  return outcome_of(mpirun(job.num_ranks) + LOCKSTEP_STALL_PROGRAM " " + job.fault + " " +
+  const std::string around =
+      job.mpi_fault.empty()
+          ? ""
+          : "env LD_PRELOAD=" LOCKSTEP_MPI_FAULTS " MPI_FAULT='" + job.mpi_fault + "' ";
+  return outcome_of(mpirun(job.num_ranks) + around + LOCKSTEP_STALL_PROGRAM " " + job.fault + " " +
                         std::to_string(job.guilty) + " " + std::to_string(timeout) + " " +
                         folder.path().string(),
                     job.num_ranks, folder);
@@ -118,7 +123,7 @@ void require_end(const std::vector<Job>& jobs) {
     CHECK(outcome.exit_code == 75);
     CHECK(outcome.seconds < stall_timeout + time_to_end + time_to_start);
     CHECK_FALSE(outcome.is_process_left);
-    for (const std::string& part : parts_of(job.places)) {
+    for (const std::string& part : parts_of(job.says)) {
       CAPTURE(part);
       CHECK(contains(outcome.error, part));
     }
@@ -153,6 +158,12 @@ TEST_CASE("new communicators are waited for like messages") {
   require_end({{"split", 3, 2, "s: rank 2 on |gives no sign of life|at communicator, split"},
                {"dup", 3, 0, "s: rank 0 on |gives no sign of life|MPI_Comm_dup"},
                {"groups", 4, 3, "s: rank 3 on |gives no sign of life"}});
+}
+
+TEST_CASE("a call of MPI that cannot be watched ends the process when it does not come back") {
+  require_end(
+      {{"groups", 3, -1, "MPI_Comm_split did not come back", "rank=1 call=Comm_split do=hang"},
+       {"none", 3, -1, "MPI_Finalize did not come back", "rank=2 call=Finalize do=hang"}});
 }
 
 TEST_CASE("a rank that comes late makes a warning that names it, and a dump goes on") {

@@ -17,6 +17,11 @@ TEST_CASE("numbers must be finite and in range") {
   for (const std::string value : {"nan", "inf", "-0.1", "fast"})
     require_refusal("train --lr " + value,
                     "--lr: expected a finite number >= 0, got '" + value + "'");
+  for (const std::string command : {"train", "bench"})
+    for (const std::string value : {"nan", "-1", "1e10"})
+      require_refusal(
+          command + " --stall-timeout " + value,
+          "--stall-timeout: expected a number of seconds from 0 to 1e9, got '" + value + "'");
   for (const std::string flag : {"--momentum", "--bn-momentum"})
     for (const std::string value : {"nan", "1.01", "-0.01"})
       require_refusal("train " + flag + " " + value,
