@@ -9,6 +9,8 @@
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/environment.hpp"
 #include "on_all_ranks.hpp"
+#include "output.hpp"
+#include "resumption.hpp"
 #include "train.hpp"
 
 namespace {
@@ -29,12 +31,27 @@ int exit_code_of(lockstep::ErrorCode code) {
 int carry_out(const lockstep::Communicator&, int exit_code) { return exit_code; }
 
 int carry_out(const lockstep::Communicator& world, const TrainOptions& options) {
-  train(world, options);
+  if (options.dry_run)
+    on_all_ranks(world, [&] {
+      if (world.rank() == 0) write_result(configuration_of(options, world.size()));
+    });
+  else
+    train(world, options);
   return exit_ok;
 }
 
 int carry_out(const lockstep::Communicator& world, const BenchOptions& options) {
   return bench(world, options) ? exit_ok : exit_failure;
+}
+
+int carry_out(const lockstep::Communicator& world, const InspectOptions& options) {
+  return inspect(world, options);
+}
+
+// Of a training that failed: where it can go on.
+void advise(const Order& order, int num_ranks) {
+  if (const auto* options = std::get_if<TrainOptions>(&order))
+    show(stderr, advice_after_failure(*options, num_ranks));
 }
 
 // An error that not all ranks have agreed on passes through: then MPI must not be finalized, which
@@ -47,9 +64,15 @@ int run(int argc, char** argv) {
   } catch (const UsageError& error) {
     if (world.rank() == 0) say(error.what());
     return exit_usage;
+  } catch (const UnusableCheckpoint& error) {
+    if (world.rank() == 0) say(error.what());
+    return exit_checkpoint;
   } catch (const lockstep::Error& error) {
     if (!error.is_agreed() && !world.is_solo()) throw;
-    if (world.rank() == 0) say(error.what());
+    if (world.rank() == 0) {
+      say(error.what());
+      advise(order, world.size());
+    }
     return exit_code_of(error.code());
   }
 }
