@@ -17,7 +17,16 @@ include(GNUInstallDirs)
 set(CMAKE_INSTALL_RPATH $ORIGIN/../${CMAKE_INSTALL_LIBDIR})
 set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
 
+# Where tests/fuzz/ is built: modules with readers tell the fuzzer which way they went.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND LOCKSTEP_SANITIZE MATCHES "address")
+  set(LOCKSTEP_FUZZED_MODULES io layers model)
+endif()
+
 # lockstep_module(NAME SOURCES...): one floor of the house, compiled once for library and tests.
 function(lockstep_module name)
   target_sources(lockstep_objects PRIVATE ${ARGN})
+  if(name IN_LIST LOCKSTEP_FUZZED_MODULES)
+    set_source_files_properties(${ARGN} TARGET_DIRECTORY lockstep_objects
+      PROPERTIES COMPILE_OPTIONS -fsanitize=fuzzer-no-link)
+  endif()
 endfunction()

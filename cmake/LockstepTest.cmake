@@ -13,6 +13,7 @@ set(LOCKSTEP_MPI_TEST_ENVIRONMENT
   OMPI_MCA_btl_vader_single_copy_mechanism=none  # containers often forbid it, with a warning
   PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
   ASAN_OPTIONS=fast_unwind_on_malloc=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
+  TSAN_OPTIONS=ignore_noninstrumented_modules=1
   LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/lsan.supp:print_suppressions=0)
 
 # Targets that LOCKSTEP_KERNELS may name here, but the one that runs anyway.

@@ -1,5 +1,6 @@
 // The command lockstep, alone or under mpirun.
 
+#include <chrono>
 #include <cstdio>
 #include <exception>
 
@@ -8,6 +9,7 @@
 #include "exit_code.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/environment.hpp"
+#include "lockstep/comm/watchdog.hpp"
 #include "on_all_ranks.hpp"
 #include "output.hpp"
 #include "resumption.hpp"
@@ -30,7 +32,14 @@ int exit_code_of(lockstep::ErrorCode code) {
 
 int carry_out(const lockstep::Communicator&, int exit_code) { return exit_code; }
 
+void set_stall_timeout(const lockstep::Communicator& world, double seconds) {
+  lockstep::WatchdogOptions options;
+  options.stall_timeout = std::chrono::duration<double>(seconds);
+  lockstep::set_watchdog(world, options);
+}
+
 int carry_out(const lockstep::Communicator& world, const TrainOptions& options) {
+  set_stall_timeout(world, options.stall_timeout);
   if (options.dry_run)
     on_all_ranks(world, [&] {
       if (world.rank() == 0) write_result(configuration_of(options, world.size()));
@@ -41,6 +50,7 @@ int carry_out(const lockstep::Communicator& world, const TrainOptions& options) 
 }
 
 int carry_out(const lockstep::Communicator& world, const BenchOptions& options) {
+  set_stall_timeout(world, options.stall_timeout);
   return bench(world, options) ? exit_ok : exit_failure;
 }
 
@@ -82,6 +92,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     lockstep::Environment environment(argc, argv);
+    lockstep::dump_collectives_on_signal();
     return run(argc, argv);
   } catch (const std::exception& error) {
     say(error.what());

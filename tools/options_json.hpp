@@ -10,11 +10,11 @@
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainOptions, data, model, dtype, batch, epochs, steps,
                                    learning_rate, schedule, momentum, bn_momentum, optimizer,
-                                   synchronized, statistics, precise_statistics, seed, out,
-                                   save_every, keep, save_failure, resume, config, dry_run, json,
-                                   quiet)
+                                   synchronized, statistics, precise_statistics, seed,
+                                   stall_timeout, out, save_every, keep, save_failure, resume,
+                                   config, dry_run, json, quiet)
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(InspectOptions, file, other, json)
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BenchOptions, shapes, layout, dtype, rounds, sweep, csv, json,
-                                   quiet)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BenchOptions, shapes, layout, dtype, rounds, sweep,
+                                   stall_timeout, csv, json, quiet)

@@ -88,6 +88,9 @@ void add_train_options(CLI::App& app, TrainOptions& options) {
   add("--seed", options.seed, "of initial values and sample order")
       ->check(number_in(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max(),
                         "a whole number from 0 to 2^64-1"));
+  add("--stall-timeout", options.stall_timeout,
+      "seconds until ranks that wait for one end the job with exit code 75; 0: never")
+      ->check(seconds());
   add("--out", options.out, "folder for config.json, metrics.jsonl, curves.svg and checkpoints");
   add("--save-every", options.save_every,
       "with --out, steps between checkpoints; 0: after every epoch")

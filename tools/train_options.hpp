@@ -28,9 +28,11 @@ struct TrainOptions {
   std::string statistics = "exact";  ///< of batch normalization, or "fast"
   bool precise_statistics = false;   ///< at the end, in place of the moving ones
   std::uint64_t seed = 0;
-  std::string out;                    ///< run folder; empty: none
-  std::int64_t save_every = 0;        ///< steps between checkpoints; 0: after every epoch
-  int keep = 3;                       ///< newest checkpoints that stay
+  double stall_timeout =
+      300.0;                    ///< seconds that ranks wait for one that does not come; 0: for ever
+  std::string out;              ///< run folder; empty: none
+  std::int64_t save_every = 0;  ///< steps between checkpoints; 0: after every epoch
+  int keep = 3;                 ///< newest checkpoints that stay
   std::string save_failure = "stop";  ///< or "warn"
   std::string resume;                 ///< a checkpoint, or resume_newest; empty: a new run
   std::string config;                 ///< file with options; empty: none

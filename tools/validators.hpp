@@ -25,6 +25,11 @@ template <class T>
   return {check, ""};
 }
 
+/// Times that a clock can hold; 0 often stands for no limit.
+[[nodiscard]] inline CLI::Validator seconds() {
+  return number_in(0.0, 1e9, "a number of seconds from 0 to 1e9");
+}
+
 /// Whole numbers. Beyond the greatest a count is a slip, and products of counts might overflow.
 [[nodiscard]] inline CLI::Validator count_from(std::int64_t least) {
   constexpr std::int64_t greatest = 1'000'000'000;

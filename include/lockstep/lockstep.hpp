@@ -13,6 +13,7 @@
 #include "lockstep/comm/collectives.hpp"
 #include "lockstep/comm/communicator.hpp"
 #include "lockstep/comm/environment.hpp"
+#include "lockstep/comm/watchdog.hpp"
 #include "lockstep/io/checkpoint.hpp"
 #include "lockstep/io/checkpoints.hpp"
 #include "lockstep/io/curves.hpp"

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/random.hpp"
+#include "comm/journal.hpp"
 #include "lockstep/comm/collectives.hpp"
 
 namespace lockstep {
@@ -114,6 +115,7 @@ Presence presence_at(const Communicator& group, const std::string& text, bool as
 void agree(const Communicator& group, const Meeting& meeting, std::span<const Property> properties,
            const std::optional<Failure>& failure) {
   rethrow_if_known(group, failure);
+  const Journal::Place here(meeting);
   const std::string text = text_of(meeting, properties);
   const Presence presence = presence_at(group, text, false, failure.has_value());
   if (presence.has_failed) throw_agreed(group, meeting, failure);
@@ -121,6 +123,7 @@ void agree(const Communicator& group, const Meeting& meeting, std::span<const Pr
 }
 
 void assemble(const Communicator& group, const Meeting& meeting, std::optional<Failure> failure) {
+  const Journal::Place here(meeting);
   const std::string text = text_of(meeting, {});
   for (;;) {
     const Presence presence = presence_at(group, text, true, failure.has_value());

@@ -8,12 +8,16 @@
 #include <limits>
 
 #include "comm/agreement.hpp"
+#include "comm/allreduce_algorithm.hpp"
+#include "comm/begin_allreduce.hpp"
 #include "comm/chunks.hpp"
-#include "comm/handle.hpp"
+#include "comm/mpi_call.hpp"
 #include "lockstep/base/error.hpp"
 
 namespace lockstep {
 namespace {
+
+constexpr Collective mpi_allreduce{"MPI_Allreduce", MPI_Allreduce, start_allreduce};
 
 MPI_Op operation_of(Reduction reduction) { return reduction == Reduction::sum ? MPI_SUM : MPI_MAX; }
 
@@ -29,15 +33,27 @@ void allreduce_in_place(const Communicator& group, std::span<T> values, MPI_Data
                         Reduction reduction) {
   if (group.is_solo()) return;
   for_each_chunk(values.size(), [&](std::size_t first, int count) {
-    count_call(group, "MPI_Allreduce", static_cast<std::size_t>(count) * sizeof(T),
-               [&](MPI_Comm communicator) {
-                 return MPI_Allreduce(MPI_IN_PLACE, values.data() + first, count, type,
-                                      operation_of(reduction), communicator);
-               });
+    call(group, mpi_allreduce, static_cast<std::size_t>(count) * sizeof(T), MPI_IN_PLACE,
+         values.data() + first, count, type, operation_of(reduction));
   });
 }
 
+template <class T>
+PendingCall begin_sum(const Communicator& group, std::span<T> values, MPI_Datatype type) {
+  if (group.is_solo()) return {};
+  return PendingCall::start(group, mpi_allreduce, values.size_bytes(), MPI_IN_PLACE, values.data(),
+                            static_cast<int>(values.size()), type, MPI_SUM);
+}
+
 }  // namespace
+
+PendingCall begin_allreduce(const Communicator& group, std::span<double> values) {
+  return begin_sum(group, values, MPI_DOUBLE);
+}
+
+PendingCall begin_allreduce(const Communicator& group, std::span<std::int64_t> values) {
+  return begin_sum(group, values, MPI_INT64_T);
+}
 
 void allreduce(const Communicator& group, std::span<double> values, Reduction reduction) {
   if (reduction == Reduction::sum) return allreduce_in_place(group, values, MPI_DOUBLE, reduction);
@@ -56,10 +72,9 @@ void broadcast(const Communicator& group, std::span<std::byte> bytes, int root) 
   if (group.is_solo()) return;
   for_each_chunk(bytes.size(), [&](std::size_t first, int count) {
     const bool is_root = group.rank() == root;
-    count_call(group, "MPI_Bcast", is_root ? static_cast<std::size_t>(count) : 0,
-               [&](MPI_Comm communicator) {
-                 return MPI_Bcast(bytes.data() + first, count, MPI_BYTE, root, communicator);
-               });
+    call(group, Collective{"MPI_Bcast", MPI_Bcast, MPI_Ibcast},
+         is_root ? static_cast<std::size_t>(count) : 0, bytes.data() + first, count, MPI_BYTE,
+         root);
   });
 }
 
@@ -74,10 +89,8 @@ void allgather(const Communicator& group, std::span<const std::byte> local,
   }
   if (local.size() <= max_chunk) {
     const int count = static_cast<int>(local.size());
-    count_call(group, "MPI_Allgather", local.size(), [&](MPI_Comm communicator) {
-      return MPI_Allgather(local.data(), count, MPI_BYTE, all.data(), count, MPI_BYTE,
-                           communicator);
-    });
+    call(group, Collective{"MPI_Allgather", MPI_Allgather, MPI_Iallgather}, local.size(),
+         local.data(), count, MPI_BYTE, all.data(), count, MPI_BYTE);
     return;
   }
   for (int rank = 0; rank < group.size(); ++rank) {

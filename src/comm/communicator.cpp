@@ -4,22 +4,33 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <optional>
 #include <string_view>
 #include <utility>
 
+#include "base/random.hpp"
 #include "comm/agreement.hpp"
-#include "comm/handle.hpp"
+#include "comm/beats.hpp"
+#include "comm/caller.hpp"
+#include "comm/handshake.hpp"
+#include "comm/last_resort.hpp"
+#include "comm/mpi_call.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/mpi.hpp"
 
 namespace lockstep {
 namespace {
 
-std::atomic<std::int64_t> total_messages{0};
-std::atomic<std::int64_t> total_bytes{0};
-std::atomic<double> total_seconds{0.0};
+using Handle = Communicator::Handle;
+
+// A communicator made of `parent`, or of the user's.
+std::unique_ptr<Handle> child_of(Handle& parent, MPI_Comm communicator, int color) {
+  check_mpi(MPI_Comm_set_errhandler(communicator, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  auto child = std::make_unique<Handle>(communicator, Ownership::owned);
+  child->beats = parent.beats;
+  child->id = RandomKey(parent.id).with(++parent.num_children).with(std::int64_t{color}).bits(0);
+  return child;
+}
 
 }  // namespace
 
@@ -32,34 +43,10 @@ void check_mpi(int code, const char* call) {
       "{} failed: {}", call, std::string_view(text.data(), static_cast<std::size_t>(length))));
 }
 
-bool is_mpi_running() noexcept {
-  int is_initialized = 0;
-  int is_finalized = 0;
-  MPI_Initialized(&is_initialized);
-  MPI_Finalized(&is_finalized);
-  return is_initialized != 0 && is_finalized == 0;
-}
-
-MPI_Comm mpi_of(const Communicator& group) {
-  if (!is_mpi_running())
-    throw StateError(
-        "MPI has ended; no message can be sent after the lockstep::Environment is gone");
-  return group.handle()->communicator;
-}
-
-void count_message(Communicator::Handle& handle, std::size_t num_bytes,
-                   std::chrono::duration<double> time) noexcept {
-  const auto bytes = static_cast<std::int64_t>(num_bytes);
-  ++handle.traffic.num_messages;
-  handle.traffic.num_bytes += bytes;
-  handle.traffic.seconds += time.count();
-  total_messages.fetch_add(1, std::memory_order_relaxed);
-  total_bytes.fetch_add(bytes, std::memory_order_relaxed);
-  total_seconds.fetch_add(time.count(), std::memory_order_relaxed);
-}
-
 Communicator::Handle::~Handle() {
-  if (is_mpi_running()) MPI_Comm_free(&communicator);
+  if (ownership == Ownership::borrowed || !is_mpi_running()) return;
+  const LastResort resort("MPI_Comm_free", longest_call());
+  MPI_Comm_free(&communicator);
 }
 
 Communicator::Communicator() noexcept = default;
@@ -75,24 +62,37 @@ Communicator& Communicator::operator=(Communicator&& other) noexcept {
 }
 
 Communicator::Communicator(std::unique_ptr<Handle> handle) : handle_(std::move(handle)) {
-  check_mpi(MPI_Comm_set_errhandler(handle_->communicator, MPI_ERRORS_RETURN),
-            "MPI_Comm_set_errhandler");
   check_mpi(MPI_Comm_rank(handle_->communicator, &rank_), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(handle_->communicator, &size_), "MPI_Comm_size");
 }
 
 Communicator detail::duplicate(const void* mpi_communicator) {
-  if (!is_mpi_running())
-    throw StateError("MPI is not running; create a lockstep::Environment first, once, in main()");
-  MPI_Comm result = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_dup(*static_cast<const MPI_Comm*>(mpi_communicator), &result), "MPI_Comm_dup");
-  return Communicator(std::make_unique<Communicator::Handle>(result));
+  check_caller();
+  notice_forks();
+  const Communicator users(std::make_unique<Handle>(*static_cast<const MPI_Comm*>(mpi_communicator),
+                                                    Ownership::borrowed));
+  shake_hands(users);
+  Communicator result = users.dup();
+  if (!result.is_solo()) result.handle()->beats = std::make_shared<Beats>(result);
+  return result;
 }
 
-Communicator Communicator::world() { return duplicate(MPI_COMM_WORLD); }
+Communicator Communicator::world() {
+  const MPI_Comm world = MPI_COMM_WORLD;
+  return detail::duplicate(&world);
+}
 
 Communicator Communicator::dup() const {
-  return handle_ == nullptr ? Communicator() : duplicate(mpi_of(*this));
+  if (handle_ == nullptr) return Communicator();
+  MPI_Comm result = MPI_COMM_NULL;
+  call(*this,
+       Collective{"MPI_Comm_dup", [&](MPI_Comm from) { return MPI_Comm_dup(from, &result); },
+                  [&](MPI_Comm from, MPI_Request* request) {
+                    return MPI_Comm_idup(from, &result, request);
+                  },
+                  false},
+       0);
+  return Communicator(child_of(*handle_, result, 0));
 }
 
 Communicator Communicator::split(int color) const {
@@ -103,25 +103,24 @@ Communicator Communicator::split(int color) const {
   agree(*this, {"communicator", "split"}, {}, failure);
   if (handle_ == nullptr) return Communicator();
   MPI_Comm result = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_split(mpi_of(*this), color, rank_, &result), "MPI_Comm_split");
-  return Communicator(std::make_unique<Handle>(result));
+  const LastResort resort("MPI_Comm_split", longest_call());
+  check_mpi(MPI_Comm_split(handle_->communicator, color, rank_, &result), "MPI_Comm_split");
+  return Communicator(child_of(*handle_, result, color));
 }
 
 Communicator Communicator::split_by_node() const {
   agree(*this, {"communicator", "split by node"}, {});
   if (handle_ == nullptr) return Communicator();
   MPI_Comm result = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_split_type(mpi_of(*this), MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &result),
+  const LastResort resort("MPI_Comm_split_type", longest_call());
+  check_mpi(MPI_Comm_split_type(handle_->communicator, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL,
+                                &result),
             "MPI_Comm_split_type");
-  return Communicator(std::make_unique<Handle>(result));
+  return Communicator(child_of(*handle_, result, 0));
 }
 
 Traffic Communicator::traffic() const noexcept {
   return handle_ == nullptr ? Traffic{} : handle_->traffic;
-}
-
-Traffic total_traffic() noexcept {
-  return {total_messages.load(), total_bytes.load(), total_seconds.load()};
 }
 
 std::string host_name() {

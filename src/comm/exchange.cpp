@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/random.hpp"
+#include "comm/journal.hpp"
 #include "lockstep/comm/collectives.hpp"
 
 namespace lockstep {
@@ -90,6 +91,7 @@ void Exchange::merge_round(const std::optional<Failure>& failure) {
 
 template <class T>
 void Exchange::merge_message(Message<T>& message, const std::optional<Failure>& failure) {
+  const Journal::Place here(meeting_);
   if (failure) std::ranges::fill(message.payload(), T{0});
   if (group_.is_solo()) {
     if (failure) raise(failure);
@@ -99,7 +101,10 @@ void Exchange::merge_message(Message<T>& message, const std::optional<Failure>& 
   if (!message.is_good(group_.size())) raise(failure);
 }
 
-void Exchange::maximum(std::span<double> values) { allreduce(group_, values, Reduction::maximum); }
+void Exchange::maximum(std::span<double> values) {
+  const Journal::Place here(meeting_);
+  allreduce(group_, values, Reduction::maximum);
+}
 
 void Exchange::raise(const std::optional<Failure>& failure) {
   Meeting meeting = meeting_;

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "comm/journal.hpp"
 #include "lockstep/comm/collectives.hpp"
 
 namespace lockstep {
@@ -145,6 +146,7 @@ void rethrow_if_known(const Communicator& group, const std::optional<Failure>& f
 
 void throw_agreed(const Communicator& group, const Meeting& meeting,
                   const std::optional<Failure>& failure) {
+  const Journal::Place here(meeting);
   const bool has_place = failure && failure->place;
   const Record local = failure && failure->origin
                            ? record_of(*failure)

@@ -4,45 +4,36 @@
 
 #include <mpi.h>
 
-#include <chrono>
-#include <cstddef>
-#include <utility>
+#include <atomic>
+#include <cstdint>
+#include <memory>
 
 #include "lockstep/comm/communicator.hpp"
 
 namespace lockstep {
 
+class Beats;
+
+enum class Ownership : bool { borrowed, owned };
+
 struct Communicator::Handle {
-  explicit Handle(MPI_Comm owned) noexcept : communicator(owned) {}
+  Handle(MPI_Comm mpi_communicator, Ownership whose) noexcept
+      : communicator(mpi_communicator), ownership(whose) {}
   ~Handle();
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
 
-  MPI_Comm communicator;  // owned
+  MPI_Comm communicator;
+  Ownership ownership;
   Traffic traffic;
+  std::shared_ptr<Beats> beats;   // shared with the communicators made of this one; may be null
+  std::uint64_t id = 0;           // equal on all ranks, different from that of its relatives
+  std::int64_t num_children = 0;  // communicators made of this one
+  std::int64_t num_calls = 0;     // collectives, equal on all ranks between two of them
+  std::atomic_flag is_in_use;     // by a thread that is in a call
 };
-
-/// The MPI communicator of a group with a handle. Throws StateError when MPI is not running.
-[[nodiscard]] MPI_Comm mpi_of(const Communicator& group);
 
 /// Throws CommunicationError naming `call` unless `code` is MPI_SUCCESS.
 void check_mpi(int code, const char* call);
-
-/// True between MPI_Init and MPI_Finalize.
-[[nodiscard]] bool is_mpi_running() noexcept;
-
-/// Adds one message to the counters of `handle` and of the process.
-void count_message(Communicator::Handle& handle, std::size_t num_bytes,
-                   std::chrono::duration<double> time) noexcept;
-
-/// Makes one call of an MPI collective, `call(communicator)`, to which this rank contributes
-/// `num_bytes`, and counts it. `name` is MPI's, for errors as those of mpi_of() and check_mpi().
-template <class Call>
-void count_call(const Communicator& group, const char* name, std::size_t num_bytes, Call&& call) {
-  const MPI_Comm communicator = mpi_of(group);
-  const auto start = std::chrono::steady_clock::now();
-  check_mpi(std::forward<Call>(call)(communicator), name);
-  count_message(*group.handle(), num_bytes, std::chrono::steady_clock::now() - start);
-}
 
 }  // namespace lockstep

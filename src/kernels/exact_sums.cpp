@@ -26,6 +26,7 @@ void for_each_piece(const VectorBatch<T>& rows, Visit&& visit) {
     piece.columns.outer = std::min(max_terms_in_words, num_rows - row);
     piece.x = rows.x + first;
     if (rows.residual != nullptr) piece.residual = rows.residual + first;
+    piece.gates.first = rows.gates.first + first;
     visit(piece, first);
   }
 }

@@ -29,6 +29,7 @@ template <class T>
                                .layout = samples.layout,
                                .weights = batch.weights,
                                .adjustment = batch.adjustment,
+                               .gates = {batch.gates.bits, batch.gates.first + first},
                                .activation = batch.activation,
                                .negative_slope = batch.negative_slope,
                                .is_ordered = true,

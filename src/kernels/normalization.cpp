@@ -119,12 +119,18 @@ void widen_range(const NormalizationBatch<T>& batch, double* maximum, double* ne
 }
 
 template <class T>
-void apply_normalization(const NormalizationBatch<T>& batch, const AffineView& output, T* y) {
+bool apply_normalization(const NormalizationBatch<T>& batch, const AffineView& output, T* y,
+                         std::uint8_t* gates) {
   const auto* const kernels = vector_kernels_for<T>();
   const auto vector = vector_batch(batch);
-  if (kernels == nullptr || !vector || !fit<T>(output, batch.layout.num_columns))
-    return reference::apply_normalization(batch, output, y);
-  kernels->apply(*vector, output, y);
+  if (kernels == nullptr || !vector || !fit<T>(output, batch.layout.num_columns)) {
+    reference::apply_normalization(batch, output, y);
+    return false;
+  }
+  const bool has_gates =
+      gates != nullptr && batch.residual != nullptr && vector->activation.has_gates();
+  kernels->apply(*vector, output, y, has_gates ? gates : nullptr);
+  return has_gates;
 }
 
 template <class T>
@@ -174,7 +180,8 @@ void apply_input_gradient(const NormalizationBatch<T>& batch, const AffineView& 
 #define LOCKSTEP_INSTANTIATE(T)                                                                   \
   template void add_sums(const NormalizationBatch<T>&, const double*, double*, double*, double*); \
   template void widen_range(const NormalizationBatch<T>&, double*, double*);                      \
-  template void apply_normalization(const NormalizationBatch<T>&, const AffineView&, T*);         \
+  template bool apply_normalization(const NormalizationBatch<T>&, const AffineView&, T*,          \
+                                    std::uint8_t*);                                               \
   template void add_gradient_sums(const NormalizationBatch<T>&, const AffineView&,                \
                                   const AffineView&, const T*, const GradientSumPointers&);       \
   template void apply_input_gradient(const NormalizationBatch<T>&, const AffineView&,             \

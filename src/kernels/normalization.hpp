@@ -30,6 +30,19 @@ struct ElementAdjustment {
   const double* offset = nullptr;
 };
 
+/// One bit per element of a batch with a residual: whether its gradient passes an activation of
+/// straight pieces, or is multiplied by the slope below 0. With them backward needs neither the
+/// residual nor z. Bit first + i belongs to element i.
+struct Gates {
+  const std::uint8_t* bits = nullptr;  ///< null: there are none
+  std::int64_t first = 0;
+
+  /// Bytes for so many elements; those at the end are written, but hold none.
+  [[nodiscard]] static constexpr std::size_t num_bytes(std::int64_t num_elements) noexcept {
+    return static_cast<std::size_t>(num_elements) / 8 + sizeof(std::uint64_t) + 1;
+  }
+};
+
 /// One batch on its way to y = activation(affine(x), adjusted, + residual).
 template <class T>
 struct NormalizationBatch {
@@ -38,6 +51,7 @@ struct NormalizationBatch {
   const ColumnLayout& layout;
   ElementWeights weights = {};
   ElementAdjustment adjustment = {};
+  Gates gates = {};  ///< that the forward pass wrote
   const AnyActivation& activation;
   double negative_slope = 0.0;
   /// Sums are in double and in an order that depends on nothing but the shape.
@@ -60,9 +74,11 @@ void add_sums(const NormalizationBatch<T>& batch, const double* center, double* 
 template <class T>
 void widen_range(const NormalizationBatch<T>& batch, double* maximum, double* negated_minimum);
 
-/// Writes y, which may be x.
+/// Writes y, which may be x, and gates unless they are null. False where it did not write those:
+/// gradients then compute z again.
 template <class T>
-void apply_normalization(const NormalizationBatch<T>& batch, const AffineView& output, T* y);
+bool apply_normalization(const NormalizationBatch<T>& batch, const AffineView& output, T* y,
+                         std::uint8_t* gates = nullptr);
 
 /// Sums over G, the gradient dy behind the derivative of the activation. With an adjustment per
 /// element, of scale s and bias b, there are four of them.

@@ -51,6 +51,36 @@ struct LooseLanes {
   }
 };
 
+// Gates of a vector whose first element is number `offset`; bits of other lanes are 0. A vector
+// begins within a byte where rows do, or where outputs are not aligned.
+template <class D, class Lanes>
+HWY_INLINE hn::Mask<D> load_gates(D d, Lanes lanes, const Gates& gates, std::int64_t offset) {
+  const auto position = static_cast<std::uint64_t>(gates.first + offset);
+  std::uint64_t bits;
+  std::memcpy(&bits, gates.bits + position / 8, sizeof(bits));
+  bits >>= position % 8;
+  bits &= (std::uint64_t{1} << lanes.size(d)) - 1;
+  return hn::LoadMaskBits(d, reinterpret_cast<const std::uint8_t*>(&bits));
+}
+template <class D, class Lanes>
+HWY_INLINE void store_gates(D d, Lanes lanes, hn::Mask<D> mask, std::uint8_t* gates,
+                            std::int64_t offset) {
+  const auto position = static_cast<std::uint64_t>(offset);
+  std::uint64_t bits = 0;
+  hn::StoreMaskBits(d, mask, reinterpret_cast<std::uint8_t*>(&bits));
+  std::uint8_t* const target = gates + position / 8;
+  if (hn::MaxLanes(d) % 8 == 0 && lanes.size(d) == hn::MaxLanes(d) && position % 8 == 0) {
+    std::memcpy(target, &bits, hn::MaxLanes(d) / 8);
+    return;
+  }
+  const std::uint32_t used = (1U << lanes.size(d)) - 1;
+  const std::uint64_t shift = position % 8;
+  std::uint32_t word;
+  std::memcpy(&word, target, sizeof(word));
+  word = (word & ~(used << shift)) | (static_cast<std::uint32_t>(bits) & used) << shift;
+  std::memcpy(target, &word, sizeof(word));
+}
+
 template <class D>
 class ActivationVectors {
  public:
@@ -92,6 +122,14 @@ class ActivationVectors {
     }
   }
 
+  // Where gradient() multiplies by 1; and it, from that. An upper limit comes with a slope of 0.
+  HWY_INLINE hn::Mask<D> gates(hn::Vec<D> z) const {
+    return hn::Not(hn::Or(hn::Le(z, hn::Zero(D())), hn::Ge(z, above_)));
+  }
+  HWY_INLINE hn::Vec<D> gated(hn::Mask<D> gates, hn::Vec<D> output_gradient) const {
+    return hn::Mul(output_gradient, hn::IfThenElse(gates, one_, below_));
+  }
+
  private:
   template <class Lanes>
   HWY_NOINLINE hn::Vec<D> other_value(Lanes lanes, hn::Vec<D> z) const {
@@ -118,6 +156,21 @@ class ActivationVectors {
   hn::Vec<D> below_, above_, kept_below_, one_;
   VectorActivation activation_;
 };
+
+// The gradient behind the activation of element `offset` and those after it: by its gates, or by z,
+// which is what `affine_value` returns, and the residual.
+template <Branches branches, class D, class Lanes, class T, class AffineValue>
+HWY_INLINE hn::Vec<D> gated_gradient(Lanes lanes, const ActivationVectors<D>& activation,
+                                     const Gates& gates, const T* residual, std::int64_t offset,
+                                     hn::Vec<D> output_gradient, AffineValue&& affine_value) {
+  const D d;
+  if constexpr (branches == Branches::piecewise)
+    if (gates.bits != nullptr)
+      return activation.gated(load_gates(d, lanes, gates, offset), output_gradient);
+  auto z = affine_value();
+  if (residual != nullptr) z = hn::Add(z, lanes.load(d, residual + offset));
+  return activation.template gradient<branches>(lanes, z, output_gradient);
+}
 
 }  // namespace lockstep::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -109,6 +109,7 @@ struct OutputMap {
   const T* residual;
   T* y;
   const T* streamed;
+  std::uint8_t* gates;
   RoundedAffine<WideOf<T>> affine;
   ActivationVectors<Tag> activation;
 
@@ -124,12 +125,15 @@ struct OutputMap {
     const Tag tag;
     auto z = vectors.value(hn::Sub(lanes.load(tag, x + offset), vectors.center));
     if constexpr (has_residual) z = hn::Add(z, lanes.load(tag, residual + offset));
+    if constexpr (has_residual && (branches == Branches::relu || branches == Branches::piecewise))
+      if (gates != nullptr) store_gates(tag, lanes, activation.gates(z), gates, offset);
     lanes.store(tag, activation.template value<branches>(lanes, z), y + offset);
   }
 };
 
 template <class T, Branches branches>
-void apply_branches(const VectorBatch<T>& batch, const AffineView& output, T* y) {
+void apply_branches(const VectorBatch<T>& batch, const AffineView& output, T* y,
+                    std::uint8_t* gates) {
   const auto run = [&]<bool has_residual>(std::bool_constant<has_residual>) {
     const bool is_streamed =
         y != batch.x && y != batch.residual && is_worth_streaming<T>(batch.columns);
@@ -137,6 +141,7 @@ void apply_branches(const VectorBatch<T>& batch, const AffineView& output, T* y)
                                                  batch.residual,
                                                  y,
                                                  is_streamed ? y : nullptr,
+                                                 gates,
                                                  {output},
                                                  {hn::ScalableTag<WideOf<T>>(), batch.activation}},
             batch.columns);
@@ -148,16 +153,16 @@ void apply_branches(const VectorBatch<T>& batch, const AffineView& output, T* y)
 }
 
 template <class T>
-void apply(const VectorBatch<T>& batch, const AffineView& output, T* y) {
+void apply(const VectorBatch<T>& batch, const AffineView& output, T* y, std::uint8_t* gates) {
   switch (branches_of(batch.activation)) {
     case Branches::linear:
-      return apply_branches<T, Branches::linear>(batch, output, y);
+      return apply_branches<T, Branches::linear>(batch, output, y, gates);
     case Branches::relu:
-      return apply_branches<T, Branches::relu>(batch, output, y);
+      return apply_branches<T, Branches::relu>(batch, output, y, gates);
     case Branches::piecewise:
-      return apply_branches<T, Branches::piecewise>(batch, output, y);
+      return apply_branches<T, Branches::piecewise>(batch, output, y, gates);
     case Branches::other:
-      return apply_branches<T, Branches::other>(batch, output, y);
+      return apply_branches<T, Branches::other>(batch, output, y, gates);
   }
 }
 

@@ -42,7 +42,7 @@ std::optional<VectorBatch<T>> vector_batch(const NormalizationBatch<T>& batch) n
   const auto columns = columns_of(batch.layout);
   if (!columns) return std::nullopt;
   return VectorBatch<T>{*columns, batch.x, batch.residual,
-                        vector_activation(batch.activation, batch.negative_slope)};
+                        vector_activation(batch.activation, batch.negative_slope), batch.gates};
 }
 
 /// Elements are computed in float unless they are double, so coefficients must not leave its range;

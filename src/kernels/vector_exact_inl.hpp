@@ -253,7 +253,8 @@ OutsideBits add_gradient_terms(const VectorBatch<T>& batch, const AffineView& ou
   visit_gate(batch.activation, [&]<Branches branches>(std::integral_constant<Branches, branches>) {
     using Terms = NormalizedTerms<T, branches>;
     const Terms terms{
-        {batch.x, dy, batch.residual, {normalization}, {output}, {Tag(), batch.activation}}};
+        {batch.x, dy, batch.residual, batch.gates, {normalization}, {output},
+         {Tag(), batch.activation}}};
     TermsOnGrids<Terms, TermKind::measured, TermKind::measured, std::is_same_v<T, double>> grids(
         terms);
     outside = grids.add(batch.columns, sum, sum_products);

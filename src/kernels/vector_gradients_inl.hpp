@@ -60,6 +60,7 @@ struct GradientMap {
   T* dx;
   T* residual_gradient;
   const T* streamed;
+  Gates gates;
   RoundedGradient<WideOf<T>> gradient;
   ActivationVectors<Tag> activation;
 
@@ -88,11 +89,10 @@ struct GradientMap {
     auto distance = hn::Zero(tag);
     if constexpr (is_gated || has_mean_terms)
       distance = hn::Sub(lanes.load(tag, x + offset), vectors.affine.center);
-    if constexpr (is_gated) {
-      auto z = vectors.affine.value(distance);
-      if (residual != nullptr) z = hn::Add(z, lanes.load(tag, residual + offset));
-      output_gradient = activation.template gradient<branches>(lanes, z, output_gradient);
-    }
+    if constexpr (is_gated)
+      output_gradient = gated_gradient<branches>(lanes, activation, gates, residual, offset,
+                                                 output_gradient,
+                                                 [&] { return vectors.affine.value(distance); });
     if (residual_gradient != nullptr) lanes.store(tag, output_gradient, residual_gradient + offset);
     if (dx == nullptr) return;
     auto result = output_gradient;
@@ -131,6 +131,7 @@ void apply_input_gradient(const VectorBatch<T>& batch, const AffineView& output,
               dx,
               residual_gradient,
               streamed_of<T>(batch, dy, dx, residual_gradient),
+              batch.gates,
               {gradient, {output}},
               {hn::ScalableTag<WideOf<T>>(), batch.activation}},
           batch.columns);

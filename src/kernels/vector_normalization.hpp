@@ -21,6 +21,9 @@ struct VectorActivation {
   double below = 1.0;
   double above = std::numeric_limits<double>::quiet_NaN();  ///< NaN: there is no such limit
   const AnyActivation* other = nullptr;                     ///< instead of the rest
+
+  /// Whether its derivative is 1 or another number, the same everywhere.
+  [[nodiscard]] bool has_gates() const noexcept { return other == nullptr && !is_linear; }
 };
 
 /// Outputs of so many bytes go past the caches, whose lines need not be read first then: 1.35 times
@@ -35,6 +38,7 @@ struct VectorBatch {
   const T* x;
   const T* residual;  ///< null: there is none
   VectorActivation activation;
+  Gates gates = {};  ///< for gradients; null: there are none
 };
 
 /// dx = a (G + p (x - center) + q); without p and q, dx = a G. With a factored out the others stay
@@ -59,8 +63,8 @@ struct VectorKernels {
   /// of float.
   void (*add_quick_sums)(const VectorBatch<T>& batch, const double* center, double* sum,
                          double* sum_squares);
-  /// Writes y, which may be x or the residual.
-  void (*apply)(const VectorBatch<T>& batch, const AffineView& output, T* y);
+  /// Writes y, which may be x or the residual, and gates unless they are null.
+  void (*apply)(const VectorBatch<T>& batch, const AffineView& output, T* y, std::uint8_t* gates);
   /// Adds G and G (x - center) scale for the center and scale of `normalization`, as the sums or
   /// the quick sums are added.
   using AddGradientSums = void(const VectorBatch<T>& batch, const AffineView& output,

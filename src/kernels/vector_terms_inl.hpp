@@ -79,6 +79,7 @@ struct GradientTerms {
   const T* x;
   const T* dy;
   const T* residual;
+  Gates gates;
   RoundedAffine<Wide> normalization;
   RoundedAffine<Wide> affine;
   ActivationVectors<WideTag> activation;
@@ -106,11 +107,10 @@ struct GradientTerms {
     const WideTag wide_tag;
     const auto value = lanes.load(wide_tag, x + offset);
     auto gradient = lanes.load(wide_tag, dy + offset);
-    if constexpr (is_gated) {
-      auto z = coefficients.affine.value(hn::Sub(value, coefficients.affine.center));
-      if (residual != nullptr) z = hn::Add(z, lanes.load(wide_tag, residual + offset));
-      gradient = activation.template gradient<branches>(lanes, z, gradient);
-    }
+    if constexpr (is_gated)
+      gradient = gated_gradient<branches>(
+          lanes, activation, gates, residual, offset, gradient,
+          [&] { return coefficients.affine.value(hn::Sub(value, coefficients.affine.center)); });
     const auto distance = hn::Sub(converted(tag, value), coefficients.center);
     first = lanes.kept(tag, converted(tag, gradient));
     second = lanes.kept(tag, hn::Mul(first, hn::Mul(distance, coefficients.scale)));
@@ -130,7 +130,8 @@ void add_gradient_sums(const VectorBatch<T>& batch, const AffineView& output,
   visit_gate(batch.activation, [&]<Branches branches>(std::integral_constant<Branches, branches>) {
     add_terms(
         GradientTerms<T, Sum, branches>{
-            batch.x, dy, batch.residual, {normalization}, {output}, {Tag(), batch.activation}},
+            batch.x, dy, batch.residual, batch.gates, {normalization}, {output},
+            {Tag(), batch.activation}},
         batch.columns, sum, sum_products);
   });
 }

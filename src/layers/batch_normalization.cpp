@@ -75,7 +75,7 @@ void BatchNormalization::forward(const TensorView& input, const MutableTensorVie
                                                : normalize_by_moving(input, output, call);
   parts_->read_parameters(record);
   record.link();
-  record.write_output(output);
+  record.write_output(output, call.tape != nullptr);
   record.has_call = true;
   note_output(output);
   if (record.is_measured) measure(record, *call.population);
@@ -254,7 +254,7 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   const Mode mode = mode_of(call);
   Record& record = parts_->record_of(call, mode);
   record.has_call = record.has_pending_shift = record.has_pending_update = false;
-  record.has_pending_gradient_grid = record.is_committed = false;
+  record.has_pending_gradient_grid = record.is_committed = record.has_gates = false;
   record.num_merged_samples = 0;
   check_call(input, output);
   if (call.tape != nullptr && input.num_elements() > 0 &&

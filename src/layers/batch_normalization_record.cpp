@@ -214,9 +214,12 @@ void Record::link() noexcept {
   }
 }
 
-void Record::write_output(const MutableTensorView& target) const {
+void Record::write_output(const MutableTensorView& target, bool has_tape) {
+  const bool needs_gates = has_tape && !residual.is_null();
+  if (needs_gates) gates.resize(Gates::num_bytes(input.num_elements()));
   visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
-    apply_normalization(batch, view_of(output), target.values<T>().data());
+    has_gates = apply_normalization(batch, view_of(output), target.values<T>().data(),
+                                    needs_gates ? gates.data() : nullptr);
   });
 }
 

@@ -44,6 +44,7 @@ struct BatchNormalizationTape::Record {
   bool has_pending_update = false;
   bool has_pending_gradient_grid = false;
   bool is_committed = false;
+  bool has_gates = false;     ///< so that backward need not compute z again
   bool is_irregular = false;  ///< how channels lie, so that only the reference loops will do
   bool samples_are_channels = false;  ///< so that the batch is one sample
 
@@ -69,6 +70,7 @@ struct BatchNormalizationTape::Record {
   std::vector<double> gamma, beta;  ///< of the call; 1 and 0 without
   ChannelAffine output;             ///< x to what the adjustment per element, or activation, sees
   std::vector<double> factor, offset;  ///< what follows an adjustment per element; per column
+  std::vector<std::uint8_t> gates;     ///< see Gates
 
   void resize(std::size_t num_channels);
 
@@ -106,7 +108,8 @@ struct BatchNormalizationTape::Record {
   /// Chains normalization, renormalization, adjustment, gamma and beta.
   void link() noexcept;
 
-  void write_output(const MutableTensorView& target) const;
+  /// With what else backward needs of it where the call `has_tape`.
+  void write_output(const MutableTensorView& target, bool has_tape);
   /// Adds the sums that backward needs, per column.
   void add_gradient_sums(const TensorView& output_gradient, const GradientSumsView& sums) const;
   /// The same for a part of the batch.
@@ -144,6 +147,7 @@ NormalizationBatch<T> BatchNormalizationTape::Record::batch() const {
                                .negative_slope = activation->negative_slope,
                                .is_irregular = is_irregular};
   if (!residual.is_null()) result.residual = residual.values<T>().data();
+  if (has_gates) result.gates.bits = gates.data();
   if (weights.is_given) result.weights = {weights.values.data(), weights.stride};
   if (!adjustment.element_scale.empty())
     result.adjustment = {adjustment.element_scale.data(), adjustment.element_bias.data(),

@@ -1,5 +1,6 @@
 // A run that was killed goes on to the files of one that was not, bit for bit.
 
+#include <algorithm>
 #include <filesystem>
 
 #include "command/command.hpp"
@@ -15,7 +16,11 @@ const std::string cnn =
 const std::string blobs = small + "--save-every 4 --quiet --out run";
 
 std::string newest_of(const TemporaryFolder& folder) {
-  return std::filesystem::read_symlink(folder / "run" / "checkpoints" / "latest").string();
+  std::string newest;
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "run" / "checkpoints"))
+    if (const std::string name = entry.path().filename().string(); name.starts_with("step_"))
+      newest = std::max(newest, name);
+  return newest;
 }
 
 std::string content_of_newest(const TemporaryFolder& folder) {

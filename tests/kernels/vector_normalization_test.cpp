@@ -310,6 +310,50 @@ TEMPLATE_TEST_CASE("all targets compute what the reference computes, with the sa
     }
 }
 
+TEMPLATE_TEST_CASE("gates give what z computed again gives, with the same bits", "[kernels]", float,
+                   double, Float16, BFloat16) {
+  for (const Columns& columns : shapes)
+    for (const Use& use : uses) {
+      const Problem<TestType> problem(columns, use);
+      for (const KernelTarget target : supported_kernel_targets()) {
+        const ChosenKernels chosen(target);
+        INFO(columns.outer << " x " << columns.channels << " x " << columns.inner << ", "
+                           << name_of(use.activation) << ", " << name_of(target));
+        for (const bool is_streamed : {false, true}) {
+          const ChosenStreaming streaming(is_streamed);
+          const auto expected = problem.results();
+          std::vector<std::uint8_t> gates(Gates::num_bytes(problem.num_elements), 0xa5);
+          auto batch = problem.batch(problem.x.data());
+          Elements<TestType> y(problem.num_elements);
+          const bool has_gates =
+              apply_normalization(batch, problem.affine(), y.data(), gates.data());
+          const bool is_piecewise = use.activation == ActivationFunction::relu ||
+                                    use.activation == ActivationFunction::relu6 ||
+                                    use.activation == ActivationFunction::leaky_relu;
+          CHECK(has_gates ==
+                (target != KernelTarget::reference && use.has_residual && is_piecewise));
+          CHECK(are_same_bits(y, expected.y));
+          if (!has_gates) continue;
+          // With them the residual is not read.
+          batch.residual = y.data();
+          batch.gates.bits = gates.data();
+          auto got = expected;
+          got.sums = Sums(problem.center.size());
+          add_gradient_sums(batch, problem.affine(), problem.affine(), problem.dy.data(),
+                            {got.sums.output.data(), got.sums.adjusted.data(),
+                             got.sums.normalized.data(), nullptr});
+          apply_input_gradient(batch, problem.affine(), problem.gradient(), problem.dy.data(),
+                               got.dx.data(), got.residual_gradient.data());
+          CHECK(are_same_bits(got, expected));
+          CHECK(std::ranges::equal(std::as_bytes(std::span(got.sums.output)),
+                                   std::as_bytes(std::span(expected.sums.output))));
+          CHECK(std::ranges::equal(std::as_bytes(std::span(got.sums.normalized)),
+                                   std::as_bytes(std::span(expected.sums.normalized))));
+        }
+      }
+    }
+}
+
 TEST_CASE("sums in double are those of the numbers", "[kernels]") {
   for (const Columns& columns : shapes) {
     const Problem<float> problem(columns, {});

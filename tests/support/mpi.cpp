@@ -83,6 +83,25 @@ int MPI_Allgather(const void* send, int send_count, MPI_Datatype send_type, void
                         communicator);
 }
 
+int MPI_Ibcast(void* buffer, int count, MPI_Datatype type, int root, MPI_Comm communicator,
+               MPI_Request* request) {
+  lockstep::testing::count_collective();
+  return PMPI_Ibcast(buffer, count, type, root, communicator, request);
+}
+
+int MPI_Iallgather(const void* send, int send_count, MPI_Datatype send_type, void* receive,
+                   int receive_count, MPI_Datatype receive_type, MPI_Comm communicator,
+                   MPI_Request* request) {
+  lockstep::testing::count_collective();
+  return PMPI_Iallgather(send, send_count, send_type, receive, receive_count, receive_type,
+                         communicator, request);
+}
+
+int MPI_Comm_idup(MPI_Comm communicator, MPI_Comm* copy, MPI_Request* request) {
+  ++lockstep::testing::new_communicators;
+  return PMPI_Comm_idup(communicator, copy, request);
+}
+
 int MPI_Comm_dup(MPI_Comm communicator, MPI_Comm* copy) {
   ++lockstep::testing::new_communicators;
   return PMPI_Comm_dup(communicator, copy);

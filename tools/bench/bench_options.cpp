@@ -40,6 +40,9 @@ void add_bench_options(CLI::App& app, BenchOptions& options) {
       ->check(count_from(0));
   app.add_flag("--sweep", options.sweep,
                "the layer alone on many shapes, odd ones among them, in a few minutes");
+  add("--stall-timeout", options.stall_timeout,
+      "seconds until ranks that wait for one end the job with exit code 75; 0: never")
+      ->check(seconds());
   CLI::Option* csv =
       app.add_flag("--csv", options.csv, "write comma-separated values to standard output");
   app.add_flag("--json", options.json, "write JSON Lines to standard output")->excludes(csv);

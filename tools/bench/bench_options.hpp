@@ -17,6 +17,8 @@ struct BenchOptions {
   std::string dtype = "float32";
   std::int64_t rounds = 0;  ///< samples of each measure; 0: 11, or 5 in a sweep
   bool sweep = false;       ///< many shapes, odd ones among them, instead of the default list
+  double stall_timeout =
+      300.0;  ///< seconds that ranks wait for one that does not come; 0: for ever
   bool csv = false;
   bool json = false;
   bool quiet = false;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "lockstep/base/export.hpp"
+#include "lockstep/comm/communicator.hpp"
 
 namespace lockstep {
 
@@ -24,11 +25,14 @@ namespace lockstep {
 /// would wait for this one; mpirun ends the job instead.
 class LOCKSTEP_EXPORT Environment {
  public:
-  /// Throws StateError when MPI was finalized before: MPI cannot be started twice. Collective.
+  /// Throws StateError when MPI was finalized before, since MPI cannot be started twice, and in a
+  /// fork of a rank; MismatchError on all ranks when they do not have the same build of the
+  /// library, the same MPI, and the watchdog on or off alike. Collective.
   Environment();
   Environment(int& argc, char**& argv);
 
-  /// Collective when this object started MPI.
+  /// Collective when this object started MPI. The watchdog counts the time that a rank waits here
+  /// for others.
   ~Environment();
 
   Environment(const Environment&) = delete;
@@ -40,6 +44,7 @@ class LOCKSTEP_EXPORT Environment {
  private:
   bool owns_mpi_ = false;
   int exceptions_in_flight_ = 0;
+  Communicator world_;
 };
 
 /// Name and version of the MPI library in one line, such as "Open MPI v4.1.4". Works without a
