@@ -40,12 +40,10 @@ void set_stall_timeout(const lockstep::Communicator& world, double seconds) {
 
 int carry_out(const lockstep::Communicator& world, const TrainOptions& options) {
   set_stall_timeout(world, options.stall_timeout);
-  if (options.dry_run)
-    on_all_ranks(world, [&] {
-      if (world.rank() == 0) write_result(configuration_of(options, world.size()));
-    });
-  else
-    train(world, options);
+  if (!options.dry_run) return train(world, options) ? exit_ok : exit_stopped;
+  on_all_ranks(world, [&] {
+    if (world.rank() == 0) write_result(configuration_of(options, world.size()));
+  });
   return exit_ok;
 }
 
@@ -61,7 +59,7 @@ int carry_out(const lockstep::Communicator& world, const InspectOptions& options
 // Of a training that failed: where it can go on.
 void advise(const Order& order, int num_ranks) {
   if (const auto* options = std::get_if<TrainOptions>(&order))
-    show(stderr, advice_after_failure(*options, num_ranks));
+    show(stderr, advice_to_go_on(*options, num_ranks));
 }
 
 // An error that not all ranks have agreed on passes through: then MPI must not be finalized, which

@@ -20,6 +20,7 @@ namespace {
 
 ls::BatchNormalizationOptions normalization_of(const TrainOptions& options) {
   return {.momentum = options.bn_momentum,
+          .nonfinite = nonfinite_of(options),
           .statistics = options.statistics == "fast" ? ls::Statistics::fast : ls::Statistics::exact,
           .synchronized = options.synchronized};
 }

@@ -10,7 +10,7 @@
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainOptions, data, model, dtype, batch, epochs, steps,
                                    learning_rate, schedule, momentum, bn_momentum, optimizer,
-                                   synchronized, statistics, precise_statistics, seed,
+                                   synchronized, statistics, precise_statistics, nonfinite, seed,
                                    stall_timeout, out, save_every, keep, save_failure, resume,
                                    config, dry_run, json, quiet)
 

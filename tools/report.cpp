@@ -37,25 +37,30 @@ struct Speed {
 };
 
 ls::Record fields_of(const ls::EpochRecord& record, const Speed& speed) {
-  return {{"schema", std::string("lockstep.epoch.1")},
-          {"epoch", record.epoch + 1},
-          {"step", record.num_steps},
-          {"loss", record.training.loss},
-          {"accuracy", record.training.metrics[0]},
-          {"validation_loss", record.validation->loss},
-          {"validation_accuracy", record.validation->metrics[0]},
-          {"seconds", record.seconds},
-          {"samples_per_second", speed.samples_per_second},
-          {"communication_share", speed.communication_share}};
+  ls::Record fields{{"schema", std::string("lockstep.epoch.1")},
+                    {"epoch", record.epoch + 1},
+                    {"step", record.num_steps},
+                    {"loss", record.training.loss},
+                    {"accuracy", record.training.metrics[0]}};
+  if (record.validation)
+    fields.insert(fields.end(), {{"validation_loss", record.validation->loss},
+                                 {"validation_accuracy", record.validation->metrics[0]}});
+  fields.insert(fields.end(), {{"skipped_steps", record.num_skipped},
+                               {"seconds", record.seconds},
+                               {"samples_per_second", speed.samples_per_second},
+                               {"communication_share", speed.communication_share}});
+  return fields;
 }
 
 std::string line_of(const ls::EpochRecord& record, const Speed& speed, std::int64_t num_epochs) {
+  const std::string validation =
+      record.validation ? fmt::format("validation loss {:.4f}  validation accuracy {:.3f}",
+                                      record.validation->loss, record.validation->metrics[0])
+                        : "stopped";
   return fmt::format(
-      "epoch {}/{}  loss {:.4f}  accuracy {:.3f}  validation loss {:.4f}  "
-      "validation accuracy {:.3f}  {:.0f} samples/s  communication {:.0f}%",
-      record.epoch + 1, num_epochs, record.training.loss, record.training.metrics[0],
-      record.validation->loss, record.validation->metrics[0], speed.samples_per_second,
-      100.0 * speed.communication_share);
+      "epoch {}/{}  loss {:.4f}  accuracy {:.3f}  {}  {:.0f} samples/s  communication {:.0f}%",
+      record.epoch + 1, num_epochs, record.training.loss, record.training.metrics[0], validation,
+      speed.samples_per_second, 100.0 * speed.communication_share);
 }
 
 std::int64_t num_steps_of(const TrainOptions& options, std::int64_t num_samples) {
@@ -90,6 +95,7 @@ Report::~Report() {
 
 void Report::on_step_end(ls::Trainer&, const ls::StepRecord& record) {
   num_samples_ += record.training.num_samples;
+  num_epoch_samples_ += record.training.num_samples;
   if (options_.quiet || since_progress_.seconds() < (has_progress_line_ ? 0.1 : 30.0)) return;
   since_progress_ = Stopwatch();
   const std::string progress = progress_of(record);
@@ -112,11 +118,12 @@ std::string Report::progress_of(const ls::StepRecord& record) const {
 }
 
 void Report::on_epoch_end(ls::Trainer&, const ls::EpochRecord& record) {
-  const Speed speed{static_cast<double>(record.training.num_samples) / record.seconds,
+  const Speed speed{static_cast<double>(num_epoch_samples_) / record.seconds,
                     since_epoch_.communication_share()};
+  num_epoch_samples_ = 0;
   since_epoch_ = Stopwatch();
   const ls::Record fields = fields_of(record, speed);
-  if (folder_) folder_->add(fields, record, record.num_steps == num_steps_);
+  if (folder_) folder_->add(fields, record, record.num_steps == num_steps_ || !record.is_whole);
   const std::string line =
       options_.json ? ls::to_json_line(fields) : line_of(record, speed, options_.epochs);
   write_result((has_progress_line_ ? erase_line : "") + line + "\n");
@@ -134,7 +141,11 @@ void Report::write_precise(const ls::Scores& validation) {
                "\n");
 }
 
-void Report::finish() const {
+void Report::finish(std::int64_t num_steps, bool is_stopped) const {
+  if (is_stopped)
+    show(stderr, fmt::format("lockstep: stopped after step {} of {}, as a signal or a stop file "
+                             "asked for\n",
+                             num_steps, num_steps_));
   if (folder_ && !options_.quiet)
     show(stderr, fmt::format("curves: {}\n", folder_->curves().string()));
 }

@@ -35,18 +35,19 @@ class Report final : public lockstep::Callback {
   /// when that fails. Local.
   void write_precise(const lockstep::Scores& validation);
 
-  /// The last word: where the curves are.
-  void finish() const;
+  /// The last words: that a run ended early, where the curves are.
+  void finish(std::int64_t num_steps, bool is_stopped) const;
 
  private:
   [[nodiscard]] std::string progress_of(const lockstep::StepRecord& record) const;
 
   TrainOptions options_;
   std::optional<RunFolder> folder_;
-  bool has_progress_line_;        // on a terminal
-  std::int64_t num_steps_;        // of the whole run
-  std::int64_t first_step_;       // of this part of it
-  std::int64_t num_samples_ = 0;  // so far
+  bool has_progress_line_;              // on a terminal
+  std::int64_t num_steps_;              // of the whole run
+  std::int64_t first_step_;             // of this part of it
+  std::int64_t num_samples_ = 0;        // so far
+  std::int64_t num_epoch_samples_ = 0;  // of this epoch, but those before the run went on
   Stopwatch since_start_;
   Stopwatch since_epoch_;
   Stopwatch since_progress_;

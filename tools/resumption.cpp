@@ -80,7 +80,7 @@ void resume_as_told(ls::Trainer& trainer, const TrainOptions& options) {
   }
 }
 
-std::string advice_after_failure(const TrainOptions& options, int num_ranks) {
+std::string advice_to_go_on(const TrainOptions& options, int num_ranks) {
   if (options.out.empty()) return "";
   const auto newest = ls::newest_checkpoint(checkpoint_folder_of(options)).from;
   if (!newest) return "";

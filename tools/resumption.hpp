@@ -25,6 +25,6 @@ class UnusableCheckpoint : public std::runtime_error {
 /// Collective.
 void resume_as_told(lockstep::Trainer& trainer, const TrainOptions& options);
 
-/// The newest checkpoint of a run that failed, and the line that goes on from it; empty without
-/// one. Local.
-[[nodiscard]] std::string advice_after_failure(const TrainOptions& options, int num_ranks);
+/// The newest checkpoint of a run that failed or was stopped, and the line that goes on from it;
+/// empty without one. Local.
+[[nodiscard]] std::string advice_to_go_on(const TrainOptions& options, int num_ranks);

@@ -71,6 +71,7 @@ std::vector<ls::Curve> curves_of(const std::vector<ls::EpochRecord>& epochs) {
                                 {"training", {}, {}, "accuracy"},
                                 {"validation", {}, {}, "accuracy"}};
   for (const ls::EpochRecord& epoch : epochs) {
+    if (!epoch.validation) continue;  // of an epoch that a stop has cut
     const std::array values{epoch.training.loss, epoch.validation->loss, epoch.training.metrics[0],
                             epoch.validation->metrics[0]};
     for (std::size_t i = 0; i < values.size(); ++i) {

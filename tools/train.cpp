@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -15,6 +16,7 @@
 #include "lockstep/train/metric.hpp"
 #include "lockstep/train/optimizer.hpp"
 #include "lockstep/train/population_statistics.hpp"
+#include "lockstep/train/stop_signals.hpp"
 #include "lockstep/train/trainer.hpp"
 #include "models.hpp"
 #include "on_all_ranks.hpp"
@@ -60,18 +62,23 @@ std::shared_ptr<ls::Callback> checkpoints_of(const TrainOptions& options, int nu
   return std::make_shared<ls::Checkpoints>(std::move(checkpoints));
 }
 
-// Layers refuse what is not finite, but after the last step there is none to do so.
+// Steps refuse what is not finite, but after the last one there is none to do so, and where they
+// skip it there may have been nothing else.
 void check_finite(const ls::History& history) {
   if (history.epochs.empty()) return;
   const ls::EpochRecord& last = history.epochs.back();
-  if (std::isfinite(last.training.loss) && std::isfinite(last.validation->loss)) return;
-  ls::throw_error(ls::ErrorCode::non_finite, "the loss is not finite; try a smaller --lr",
+  const bool is_finite = std::isfinite(last.training.loss) && std::isfinite(last.validation->loss);
+  if (is_finite && last.training.num_samples > 0) return;
+  ls::throw_error(ls::ErrorCode::non_finite,
+                  is_finite ? "all steps of the last epoch were skipped; try a smaller --lr"
+                            : "the loss is not finite; try a smaller --lr",
                   std::make_shared<ls::ErrorOrigin>());
 }
 
 }  // namespace
 
-void train(const ls::Communicator& world, const TrainOptions& options) {
+bool train(const ls::Communicator& world, const TrainOptions& options) {
+  const ls::StopSignals signals;
   const ls::Strategy strategy(world.dup());
   DataSource data;
   std::optional<ls::Sequential> model;
@@ -84,10 +91,11 @@ void train(const ls::Communicator& world, const TrainOptions& options) {
   const std::int64_t steps_per_epoch =
       (data.training->num_samples() + options.batch - 1) / options.batch;
   const ls::LearningRate learning_rate = learning_rate_of(options, steps_per_epoch);
-  ls::Trainer trainer(
-      *model, optimizer_of(options, learning_rate),
-      std::make_unique<ls::SparseCategoricalCrossentropy>(),
-      {.metrics = {std::make_shared<ls::SparseCategoricalAccuracy>()}, .seed = options.seed});
+  ls::Trainer trainer(*model, optimizer_of(options, learning_rate),
+                      std::make_unique<ls::SparseCategoricalCrossentropy>(),
+                      {.metrics = {std::make_shared<ls::SparseCategoricalAccuracy>()},
+                       .seed = options.seed,
+                       .nonfinite = nonfinite_of(options)});
   resume_as_told(trainer, options);
   trainer.optimizer().set_learning_rate(learning_rate);  // options go before what was saved
 
@@ -101,7 +109,18 @@ void train(const ls::Communicator& world, const TrainOptions& options) {
   ls::FitOptions fit = fit_options_of(options, data, trainer);
   if (report) fit.callbacks = {report};
   if (!options.out.empty()) fit.callbacks.push_back(checkpoints_of(options, world.size()));
-  check_finite(trainer.fit(*data.training, fit));
+  std::optional<ls::StopFile> stop_file;  // rank 0 looks
+  if (report && !options.out.empty())
+    stop_file.emplace(std::filesystem::path(options.out) / "stop");
+  fit.stop_when = [&] { return signals.have_come() || (stop_file && stop_file->is_there()); };
+  const ls::History history = trainer.fit(*data.training, fit);
+  if (history.is_stopped) {
+    if (stop_file) stop_file->remove();
+    if (report) report->finish(trainer.num_steps(), true);
+    if (report) show(stderr, advice_to_go_on(options, world.size()));
+    return false;
+  }
+  check_finite(history);
   if (options.precise_statistics) {
     ls::replace_moving_statistics(
         *model, ls::population_statistics(*model, *data.training, {.batch_size = options.batch}));
@@ -110,5 +129,6 @@ void train(const ls::Communicator& world, const TrainOptions& options) {
       if (report) report->write_precise(validation);
     });
   }
-  if (report) report->finish();
+  if (report) report->finish(trainer.num_steps(), false);
+  return true;
 }

@@ -85,6 +85,11 @@ void add_train_options(CLI::App& app, TrainOptions& options) {
       ->check(CLI::IsMember({"exact", "fast"}));
   app.add_flag("--precise-statistics", options.precise_statistics,
                "at the end, replace moving statistics by those of all training samples");
+  add("--nonfinite", options.nonfinite,
+      "where a loss, a gradient or an input of batch normalization is NaN or infinite: end with "
+      "an\n"
+      "error, skip the step, or warn and go on")
+      ->check(CLI::IsMember({"error", "skip", "warn"}));
   add("--seed", options.seed, "of initial values and sample order")
       ->check(number_in(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max(),
                         "a whole number from 0 to 2^64-1"));
@@ -120,6 +125,11 @@ lockstep::LearningRate learning_rate_of(const TrainOptions& options, std::int64_
       .initial = options.learning_rate,
       .factor = drop->factor,
       .interval = drop->interval * (drop->is_by_epochs ? steps_per_epoch : 1)};
+}
+
+lockstep::Nonfinite nonfinite_of(const TrainOptions& options) {
+  if (options.nonfinite == "skip") return lockstep::Nonfinite::skip_update;
+  return options.nonfinite == "warn" ? lockstep::Nonfinite::warn : lockstep::Nonfinite::error;
 }
 
 std::string configuration_of(const TrainOptions& options, int num_ranks) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "lockstep/layers/batch_normalization_options.hpp"
 #include "lockstep/train/learning_rate.hpp"
 
 namespace CLI {
@@ -27,6 +28,7 @@ struct TrainOptions {
   bool synchronized = true;
   std::string statistics = "exact";  ///< of batch normalization, or "fast"
   bool precise_statistics = false;   ///< at the end, in place of the moving ones
+  std::string nonfinite = "error";   ///< or "skip" or "warn"
   std::uint64_t seed = 0;
   double stall_timeout =
       300.0;                    ///< seconds that ranks wait for one that does not come; 0: for ever
@@ -50,6 +52,9 @@ inline constexpr const char* resume_newest = "newest";
 
 /// Makes `app` read the options.
 void add_train_options(CLI::App& app, TrainOptions& options);
+
+/// What batch normalization and training steps do with NaN and infinity.
+[[nodiscard]] lockstep::Nonfinite nonfinite_of(const TrainOptions& options);
 
 /// The options as resolved, but those of one start alone, with version and number of ranks, as
 /// pretty-printed JSON.

@@ -71,6 +71,7 @@
 #include "lockstep/train/optimizer.hpp"
 #include "lockstep/train/population_statistics.hpp"
 #include "lockstep/train/sampler.hpp"
+#include "lockstep/train/stop_signals.hpp"
 #include "lockstep/train/synthetic.hpp"
 #include "lockstep/train/trainer.hpp"
 #include "lockstep/train/training_state.hpp"

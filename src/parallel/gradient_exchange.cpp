@@ -1,9 +1,9 @@
 #include "parallel/gradient_exchange.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/convert.hpp"
+#include "base/finite.hpp"
 
 namespace lockstep {
 namespace {
@@ -55,8 +55,7 @@ void GradientExchange::merge(std::int64_t step) {
 }
 
 bool GradientExchange::is_finite() noexcept {
-  return std::ranges::all_of(exchange_.payload().subspan(num_sums_),
-                             [](double value) { return std::isfinite(value); });
+  return are_finite(exchange_.payload().subspan(num_sums_));
 }
 
 void GradientExchange::finish(double divisor) noexcept {

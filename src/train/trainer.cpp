@@ -101,6 +101,7 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   for (const auto& metric : parts.options.metrics) history.metric_names.push_back(metric->name());
   parts.is_stopping = parts.stop_requested = false;
   parts.carried.reset();
+  const Doing asking(parts.stop_when, &options.stop_when);
   parts.begin_run(order_of(data, options));
   const std::int64_t last_step = parts.num_steps + std::min(options.max_steps.value_or(INT64_MAX),
                                                             INT64_MAX - parts.num_steps);
@@ -108,6 +109,9 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
     history.epochs.push_back(parts.run_epoch(*this, data, options, *sampler, unit, last_step));
     if (parts.is_stopping) break;
   }
+  history.is_stopped =
+      parts.is_stopping && parts.num_steps < last_step &&
+      (std::ssize(history.epochs) < options.epochs || !history.epochs.back().is_whole);
   parts.meet("on_fit_end", "end of fit", parts.num_steps, [&] {
     for (const auto& callback : options.callbacks) callback->on_fit_end(*this, history);
   });
@@ -140,7 +144,9 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
       return read(data, sampler.batch(position.batch, model.strategy().shard_of(size, unit)));
     });
     ++position.batch;
-    std::ranges::transform(position.sums, step_sums, position.sums.begin(), std::plus());
+    epoch.num_skipped += record.is_skipped ? 1 : 0;
+    if (!is_nonfinite || !record.is_skipped)
+      std::ranges::transform(position.sums, step_sums, position.sums.begin(), std::plus());
     const auto call_back = [&] {
       for (const auto& callback : fit_options.callbacks) callback->on_step_end(trainer, record);
     };
@@ -153,18 +159,23 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
       });
   }
   write_scores(position.sums, epoch.training);
-  if (fit_options.validation != nullptr)
+  epoch.is_whole = position.batch == num_batches;
+  if (fit_options.validation != nullptr && (epoch.is_whole || !is_stopping))
     epoch.validation = evaluate(*fit_options.validation, fit_options.batch_size);
   epoch.num_steps = num_steps;
   epoch.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  if (position.batch == num_batches) {
+  if (epoch.is_whole) {
     ++position.epoch;
     position.batch = 0;
   }
-  meet("on_epoch_end", "end of epoch", epoch.epoch, [&] {
+  carry("on_epoch_end", [&] {
+    const Doing doing(activity, Activity::meeting_callbacks);
     for (const auto& callback : fit_options.callbacks) callback->on_epoch_end(trainer, epoch);
   });
-  std::array<std::int64_t, 1> stop{stop_requested ? 1 : 0};
+  std::array<std::int64_t, 1> stop{};
+  carry("stop_when", [&] { stop[0] = wants_to_stop() ? 1 : 0; });
+  assemble(replicas(), {"trainer", "end of epoch", epoch.epoch},
+           std::exchange(carried, std::nullopt));
   allreduce(replicas(), stop, Reduction::maximum);
   is_stopping = is_stopping || stop[0] != 0;
   return epoch;

@@ -8,13 +8,11 @@
 #include "base/convert.hpp"
 #include "base/visit_dtype.hpp"
 #include "comm/agreement.hpp"
+#include "layers/enumeration_names.hpp"
 #include "lockstep/base/error.hpp"
 
 namespace lockstep {
 namespace {
-
-// The message of a step starts with count, loss, metrics; then whether a rank wants to stop.
-enum Sum : std::size_t { count, loss_sum, first_metric };
 
 // target = factor * source, rounded once. Both may be the same memory.
 void write_scaled(const TensorView& source, double factor, const MutableTensorView& target) {
@@ -80,11 +78,12 @@ void Trainer::Parts::prepare(const Shape& input_shape) {
                      {"metrics", metrics},
                      {"averaging", options.averaging == Averaging::samples ? "samples" : "ranks"},
                      {"loss scaling", to_string(options.loss_scaling)},
+                     {"nonfinite", std::string(name_of(options.nonfinite))},
                      {"seed", std::to_string(options.seed)}});
   agree(replicas(), {"trainer", "build", -1}, properties, failure);
   if (has_functions) confirmation.emplace(replicas(), "trainer", "update", 0);
   evaluation.emplace(replicas(), "trainer", "evaluation", num_sums());
-  gradients.emplace(replicas(), variables, num_sums() + 1);
+  gradients.emplace(replicas(), variables, num_sums() + num_flags);
   step_sums.resize(num_sums());
   record.training.metrics.resize(options.metrics.size());
 }
@@ -177,28 +176,21 @@ void Trainer::Parts::run_step(const Batch& batch) {
   phase = "loss";
   const std::span<double> sums = gradients->sums();
   std::ranges::fill(sums, 0.0);
-  sums.back() = stop_requested ? 1.0 : 0.0;
   loss_gradient.resize(predictions.shape(), parameter_dtype_of(predictions.dtype()));
   add_sums(predictions, batch.targets, loss_gradient, sums);
-  if (!std::isfinite(sums[loss_sum]))
-    throw NonFiniteError(
-        fmt::format("the loss is {}: the predictions or the targets hold NaN or "
-                    "infinity, or the training diverges",
-                    sums[loss_sum]));
+  step_loss = sums[loss_sum];
   const TensorView output_gradient = scaled_seed(predictions.dtype());
   phase = "regularizers";
   check_functions();
   step_penalty = regularization_loss();
-  if (!std::isfinite(step_penalty))
-    throw NonFiniteError(
-        fmt::format("the regularizers' penalty is {}: parameters hold NaN or infinity, or the "
-                    "training diverges",
-                    step_penalty));
+  flags()[nonfinite_penalty] = std::isfinite(step_penalty) ? 0.0 : 1.0;
   phase = "backward";
   model.backward(output_gradient);
+  phase = "stop_when";
+  flags()[wants_stop] = wants_to_stop() ? 1.0 : 0.0;
   phase = "gradients";
   gradients->merge(num_steps);
-  has_overflowed = loss_scale && !gradients->is_finite();
+  judge_numbers();
   if (confirmation) try_update();
 }
 
@@ -233,7 +225,7 @@ void Trainer::Parts::check_functions() const {
 
 // Decided from merged numbers, so that all ranks do the same.
 bool Trainer::Parts::is_update_due() noexcept {
-  return gradients->sums()[count] > 0.0 && !has_overflowed;
+  return gradients->sums()[count] > 0.0 && !is_skipped();
 }
 
 // From the merged gradients to the next parameters; throws only what functions of the user's do.
@@ -265,11 +257,13 @@ void Trainer::Parts::try_update() {
 void Trainer::Parts::finish_step() noexcept {
   const std::span<const double> sums = gradients->sums();
   std::ranges::copy(sums.first(step_sums.size()), step_sums.begin());
-  is_stopping = is_stopping || sums.back() > 0.0;
+  record.is_stopping = flags()[wants_stop] > 0.0;
+  if (record.is_stopping) stop_requested = false;
+  is_stopping = is_stopping || record.is_stopping;
   add_penalty(step_penalty, step_sums);
   write_scores(step_sums, record.training);
   record.step = num_steps++;
-  record.is_skipped = has_overflowed;
+  record.is_skipped = is_skipped();
   if (loss_scale) record.loss_scale = loss_scale->value();
   if (is_update_due()) {
     if (!confirmation) update();

@@ -33,18 +33,18 @@ struct Batch {
 /// What runs in a trainer, ordered by how little may be called meanwhile.
 enum class Activity : std::uint8_t { none, meeting_callbacks, step_callbacks };
 
-/// Something is being done as long as this lives.
+/// Something is being done, or is known, as long as this lives.
+template <class T>
 class Doing {
  public:
-  Doing(Activity& current, Activity now)
-      : current_(current), before_(std::exchange(current, now)) {}
+  Doing(T& current, T now) : current_(current), before_(std::exchange(current, now)) {}
   ~Doing() { current_ = before_; }
   Doing(const Doing&) = delete;
   Doing& operator=(const Doing&) = delete;
 
  private:
-  Activity& current_;
-  Activity before_;
+  T& current_;
+  T before_;
 };
 
 struct Trainer::Parts {
@@ -78,14 +78,17 @@ struct Trainer::Parts {
   Activity activity = Activity::none;
   std::string_view phase = "data";  ///< of the step that runs, for errors
   std::optional<Failure> carried;   ///< failed between steps; told at the next merge
-  bool stop_requested = false;      ///< by this rank
-  bool is_stopping = false;         ///< agreed by all
+  const std::function<bool()>* stop_when = nullptr;  ///< of the run; null outside of one
+  bool stop_requested = false;                       ///< by this rank
+  bool is_stopping = false;                          ///< agreed by all
   std::int64_t num_steps = 0;
   Position position;
   std::vector<std::int64_t> meeting_intervals;  ///< of the run's callbacks
   StepRecord record;
   double step_penalty = 0.0;      ///< of the regularizers in the step that runs
+  double step_loss = 0.0;         ///< of this rank's samples in that step
   bool has_overflowed = false;    ///< in that step scaled gradients of all ranks were not finite
+  bool is_nonfinite = false;      ///< other numbers were not, on any rank
   std::vector<double> step_sums;  ///< of the last step's global batch
   Tensor inputs, targets;
   Tensor outputs;        ///< predictions in float32, where the model has 16 bits
@@ -93,6 +96,10 @@ struct Trainer::Parts {
   Tensor seed;           ///< the same with 16 bits
 
   [[nodiscard]] const Communicator& replicas() const { return model.strategy().replicas(); }
+
+  [[nodiscard]] bool wants_to_stop() const {
+    return stop_requested || (stop_when != nullptr && *stop_when && (*stop_when)());
+  }
 
   /// Throws StateError when callbacks are running during which ranks could miss this `call`.
   void require(Activity most, const char* call) const;
@@ -104,6 +111,10 @@ struct Trainer::Parts {
   /// that is told to the ranks that go on. Collective.
   void prepare_for(const Dataset& data, const char* call, const std::function<void()>& describe);
 
+  /// Whether the step's numbers are a reason to change nothing.
+  [[nodiscard]] bool is_skipped() const noexcept {
+    return has_overflowed || (is_nonfinite && options.nonfinite == Nonfinite::skip_update);
+  }
   /// Makes sure that there is an optimizer with state. Throws StateError before the model is built.
   /// Collective.
   void prepare_for_state();
@@ -152,6 +163,12 @@ struct Trainer::Parts {
   [[nodiscard]] Scores evaluate(const Dataset& data, std::int64_t batch_size);
 
  private:
+  // The message of a step starts with count, loss, metrics; then what ranks have to say, as numbers
+  // of ranks.
+  enum Sum : std::size_t { count, loss_sum, first_metric };
+  enum Flag : std::size_t { wants_stop, nonfinite_penalty, num_flags };
+  [[nodiscard]] std::span<double> flags() noexcept { return gradients->sums().last(num_flags); }
+
   void begin_step();
   void run_step(const Batch& batch);
   [[nodiscard]] TensorView scaled_seed(DType dtype);
@@ -159,6 +176,10 @@ struct Trainer::Parts {
   [[nodiscard]] bool is_update_due() noexcept;
   void update();
   void try_update();
+  void judge_numbers();
+  void report_nonfinite();
+  [[nodiscard]] std::int64_t first_nonfinite_number() const noexcept;
+  [[nodiscard]] Failure nonfinite_failure(std::int64_t number) const;
   void finish_step() noexcept;
   [[nodiscard]] Meeting place() const;
 };

@@ -46,6 +46,23 @@ TEST_CASE("every dtype trains, and each rounds in its own way") {
   }
 }
 
+TEST_CASE("a run may skip or pass on what is not finite") {
+  for (const int num_ranks : {0, 2}) {
+    // The first step makes parameters that no later one can use.
+    const std::string diverging = small + "--lr 1e30 --steps 9 --json --nonfinite ";
+    const Outcome skipped = outcome_of({diverging + "skip", num_ranks});
+    CAPTURE(num_ranks, skipped.error);
+    CHECK(skipped.exit_code == 3);
+    CHECK(records_in(skipped.output).back().at("skipped_steps") == 8);
+    CHECK(num_occurrences(skipped.error, "; the step is skipped") >= 8);
+    const Outcome warned = outcome_of({diverging + "warn", num_ranks});
+    CHECK(warned.exit_code == 3);
+    CHECK(records_in(warned.output).back().at("skipped_steps") == 0);
+    CHECK(num_occurrences(warned.error, "; the step goes on") >= 8);
+  }
+  CHECK(records_of(small + "--nonfinite skip").back().at("skipped_steps") == 0);
+}
+
 TEST_CASE("a run that diverges ends with a message and an exit code of its own") {
   for (const std::string steps : {"--steps 1", "--steps 9"})
     for (const int num_ranks : {0, 2}) {

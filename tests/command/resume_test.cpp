@@ -50,6 +50,21 @@ TEST_CASE("a run that was killed and resumed leaves the checkpoint of one that w
   }
 }
 
+TEST_CASE("a run that was stopped saves, says how to go on, and does so bit for bit") {
+  const TemporaryFolder unbroken, stopped;
+  REQUIRE(outcome_of({cnn}, unbroken.path()).exit_code == 0);
+  const std::string stopper =
+      "(until ls run/checkpoints/step* >/dev/null 2>&1; do sleep 0.01; done; touch run/stop) &";
+  const Outcome stop = outcome_of({.arguments = cnn, .preamble = stopper}, stopped.path());
+  CAPTURE(stop.error);
+  REQUIRE(stop.exit_code == 75);
+  CHECK_THAT(stop.error,
+             Catch::Contains("to go on: lockstep train --config run/config.json --resume\n"));
+  REQUIRE(outcome_of({"train --config run/config.json --resume"}, stopped.path()).exit_code == 0);
+  CHECK(newest_of(stopped) == "step_00000012.safetensors");
+  CHECK(content_of_newest(stopped) == content_of_newest(unbroken));
+}
+
 TEST_CASE("a run goes on where it ended, on any number of ranks, with its metrics") {
   const TemporaryFolder folder;
   REQUIRE(outcome_of({small + "--epochs 2 --out run", 2}, folder.path()).exit_code == 0);

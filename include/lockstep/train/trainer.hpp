@@ -4,6 +4,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,6 +13,7 @@
 
 #include "lockstep/base/export.hpp"
 #include "lockstep/base/tensor.hpp"
+#include "lockstep/layers/batch_normalization_options.hpp"
 #include "lockstep/model/loss.hpp"
 #include "lockstep/model/sequential.hpp"
 #include "lockstep/train/callback.hpp"
@@ -34,6 +36,12 @@ struct TrainerOptions {
   std::vector<std::shared_ptr<const Metric>> metrics = {};
   Averaging averaging = Averaging::samples;
   std::uint64_t seed = 0;  ///< of random numbers within steps, such as those of dropout
+  /// What a step does whose loss or gradients are NaN or infinite on any rank. `error`: all ranks
+  /// throw NonFiniteError naming rank, layer, tensor and step. `skip_update`: the step changes
+  /// nothing on any rank, and counts. `warn`: it goes on. With the last two the rank that has such
+  /// numbers says so on standard error. Gradients that overflow under loss scaling are no such
+  /// matter. Inputs of batch normalization are a matter of that layer's own policy.
+  Nonfinite nonfinite = Nonfinite::error;
   /// Empty: the default one for models of float16, none for others. A growth_factor of 1 keeps a
   /// scale that does not overflow.
   std::optional<LossScaling> loss_scaling = std::nullopt;
@@ -47,6 +55,9 @@ struct FitOptions {
   bool drop_remainder = false;  ///< leave out a last batch that is smaller than the others
   std::uint64_t seed = 0;       ///< of the sample order
   const Dataset* validation = nullptr;
+  /// Asked on every rank in each step, before its last message, and at the end of each epoch. Where
+  /// it says true on any rank, fit() ends on all of them after that step. See StopSignals.
+  std::function<bool()> stop_when = {};
   std::vector<std::shared_ptr<Callback>> callbacks = {};
 };
 
@@ -56,7 +67,7 @@ struct FitOptions {
 ///
 /// Models of 16 bits keep float32 parameters, which is where gradients are merged and updates are
 /// made; loss and metrics are computed from their outputs in float32. NonFiniteError says that
-/// gradients were infinite or NaN even at the smallest scale of the loss.
+/// gradients were infinite or NaN even at the smallest scale of the loss, whatever the policy.
 ///
 /// What regularizers add to the loss and to the averaged gradients is added once, whatever the
 /// number of ranks and samples; constraints follow the optimizer's update. Frozen parameters keep
@@ -100,7 +111,8 @@ class LOCKSTEP_EXPORT Trainer {
   const StepRecord& step(const TensorView& inputs, const TensorView& targets,
                          std::span<const std::int64_t> samples = {});
 
-  /// Ends fit() on all ranks after the step, or the epoch, that ends next. Local.
+  /// Ends fit() on all ranks after the step, or the epoch, that ends next; in loops of one's own
+  /// the next step's record says to all ranks that one has asked. Local.
   void request_stop() noexcept;
 
   /// Everything that later steps depend on, but options: a trainer that restores it goes on with
@@ -121,7 +133,7 @@ class LOCKSTEP_EXPORT Trainer {
   [[nodiscard]] Sequential& model() noexcept;
   [[nodiscard]] Optimizer& optimizer() noexcept;
 
-  /// Steps that succeeded since the training began, those that loss scaling skipped included.
+  /// Steps that succeeded since the training began, those that were skipped included.
   [[nodiscard]] std::int64_t num_steps() const noexcept;
   /// Epochs that fit() has completed since the training began.
   [[nodiscard]] std::int64_t num_epochs() const noexcept;
