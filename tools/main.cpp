@@ -11,6 +11,8 @@
 #include "lockstep/comm/environment.hpp"
 #include "lockstep/comm/watchdog.hpp"
 #include "on_all_ranks.hpp"
+#include "output.hpp"
+#include "resumption.hpp"
 #include "train.hpp"
 
 namespace {
@@ -38,12 +40,26 @@ void set_stall_timeout(const lockstep::Communicator& world, double seconds) {
 
 int carry_out(const lockstep::Communicator& world, const TrainOptions& options) {
   set_stall_timeout(world, options.stall_timeout);
-  return train(world, options) ? exit_ok : exit_stopped;
+  if (!options.dry_run) return train(world, options) ? exit_ok : exit_stopped;
+  on_all_ranks(world, [&] {
+    if (world.rank() == 0) write_result(configuration_of(options, world.size()));
+  });
+  return exit_ok;
 }
 
 int carry_out(const lockstep::Communicator& world, const BenchOptions& options) {
   set_stall_timeout(world, options.stall_timeout);
   return bench(world, options) ? exit_ok : exit_failure;
+}
+
+int carry_out(const lockstep::Communicator& world, const InspectOptions& options) {
+  return inspect(world, options);
+}
+
+// Of a training that failed: where it can go on.
+void advise(const Order& order, int num_ranks) {
+  if (const auto* options = std::get_if<TrainOptions>(&order))
+    show(stderr, advice_to_go_on(*options, num_ranks));
 }
 
 // An error that not all ranks have agreed on passes through: then MPI must not be finalized, which
@@ -56,9 +72,15 @@ int run(int argc, char** argv) {
   } catch (const UsageError& error) {
     if (world.rank() == 0) say(error.what());
     return exit_usage;
+  } catch (const UnusableCheckpoint& error) {
+    if (world.rank() == 0) say(error.what());
+    return exit_checkpoint;
   } catch (const lockstep::Error& error) {
     if (!error.is_agreed() && !world.is_solo()) throw;
-    if (world.rank() == 0) say(error.what());
+    if (world.rank() == 0) {
+      say(error.what());
+      advise(order, world.size());
+    }
     return exit_code_of(error.code());
   }
 }

@@ -22,6 +22,27 @@ BatchNormalizationOptions normalization_of(const TrainingOptions& options) {
   return normalization;
 }
 
+// Batch normalization in which some samples weigh more than others.
+class WeightedNormalization final : public BatchNormalization {
+ public:
+  using BatchNormalization::BatchNormalization;
+
+  void forward(const TensorView& input, const MutableTensorView& output,
+               const Call& call) override {
+    Call weighted = call;
+    if (call.mode == Mode::training) {
+      weights_.clear();
+      for (const std::int64_t sample : call.samples)
+        weights_.push_back(0.5F + static_cast<float>(sample % 3));
+      weighted.batch_weights = view(weights_, {std::ssize(weights_)});
+    }
+    BatchNormalization::forward(input, output, weighted);
+  }
+
+ private:
+  std::vector<float> weights_;
+};
+
 Sequential model_of(const TrainingOptions& options) {
   Sequential model({.dtype = options.dtype, .seed = 3}, Strategy(Communicator::world()));
   model.add(Conv2D({.filters = 4, .kernel_size = {3, 3}, .padding = Padding::same}));
@@ -30,7 +51,7 @@ Sequential model_of(const TrainingOptions& options) {
   model.add(Flatten());
   model.add(Dropout({.rate = 0.2}));
   model.add(Dense({.units = 6, .kernel_regularizer = l2(1e-3)}));
-  model.add(BatchNormalization(normalization_of(options)));
+  model.add(WeightedNormalization(normalization_of(options)));
   model.add(Dense({.units = 4}));
   return model;
 }

@@ -26,8 +26,8 @@ struct TrainingOptions {
   bool zero_debias = false;
 };
 
-/// A convolutional network with batch normalization that is built, and its trainer: momentum, a
-/// learning rate that drops every 3 steps, dropout, regularizers.
+/// A convolutional network with batch normalization that is built, and its trainer: momentum,
+/// batch weights, a learning rate that drops every 3 steps, dropout, a regularizer.
 struct Training {
   explicit Training(const TrainingOptions& options = {});
 

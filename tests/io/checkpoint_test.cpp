@@ -107,8 +107,6 @@ TEST_CASE("ranks in other groups take over what all have learned together", "[io
        {TrainingOptions{.renorm = false}, TrainingOptions{.group_size = 2, .renorm = false}}) {
     Training together(other);
     load_checkpoint(*together.trainer, folder / "file");
-    const bool is_alone = ranks().is_solo();
-    const bool is_same_group = other.group_size > 0 && ranks().size() == 1;
     for (const std::string name : {"moving_mean", "moving_variance"}) {
       Variable& theirs = apart.model.layer("batch_normalization").variable(name);
       Variable& ours = together.model.layer("batch_normalization").variable(name);
@@ -125,8 +123,7 @@ TEST_CASE("ranks in other groups take over what all have learned together", "[io
     allreduce(ranks(), std::span(counts), Reduction::sum);
     const double seen = (3 * 10 + 10) * 36.0;
     REQUIRE_ON_ALL_RANKS(ranks(), counts[0] == Approx(seen));
-    together.run(6);
-    REQUIRE_ON_ALL_RANKS(ranks(), is_alone || !is_same_group);
+    together.run(6);  // goes on
   }
 }
 
