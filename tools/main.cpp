@@ -3,14 +3,17 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 
 #include "bench/bench.hpp"
 #include "command_line.hpp"
 #include "exit_code.hpp"
+#include "failure_report.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/environment.hpp"
 #include "lockstep/comm/watchdog.hpp"
 #include "on_all_ranks.hpp"
+#include "output.hpp"
 #include "train.hpp"
 
 namespace {
@@ -46,6 +49,12 @@ int carry_out(const lockstep::Communicator& world, const BenchOptions& options) 
   return bench(world, options) ? exit_ok : exit_failure;
 }
 
+// Of the errors of a training that has a run folder.
+std::filesystem::path error_folder_in(const Order& order) {
+  const auto* training = std::get_if<TrainOptions>(&order);
+  return training == nullptr ? std::filesystem::path() : error_folder_of(training->out);
+}
+
 // An error that not all ranks have agreed on passes through: then MPI must not be finalized, which
 // would wait for ranks that wait for this one.
 int run(int argc, char** argv) {
@@ -57,8 +66,10 @@ int run(int argc, char** argv) {
     if (world.rank() == 0) say(error.what());
     return exit_usage;
   } catch (const lockstep::Error& error) {
+    const std::filesystem::path folder = error_folder_in(order);
+    write_error_file(folder, world, error);
     if (!error.is_agreed() && !world.is_solo()) throw;
-    if (world.rank() == 0) say(error.what());
+    if (world.rank() == 0) show(stderr, failure_block(world, error, folder));
     return exit_code_of(error.code());
   }
 }
