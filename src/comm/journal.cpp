@@ -21,7 +21,7 @@ double seconds(Clock::duration duration) { return std::chrono::duration<double>(
 
 std::string line_of(const JournalEntry& entry, Clock::time_point now) {
   const std::string place = place_text(entry.layer.data(), entry.phase.data(), entry.step);
-  const bool is_under_way = entry.end < entry.start;
+  const bool is_under_way = entry.end == Clock::time_point();
   return fmt::format("  {:10.6f} s ago{}{}: {} of {} bytes, {} {:.6f} s\n",
                      seconds(now - entry.start), place.empty() ? "" : " at ", place, entry.call,
                      entry.num_bytes, is_under_way ? "waiting for" : "took",
@@ -31,7 +31,7 @@ std::string line_of(const JournalEntry& entry, Clock::time_point now) {
 }  // namespace
 
 Journal& Journal::of_this_thread() noexcept {
-  thread_local Journal journal;
+  constinit thread_local Journal journal;
   return journal;
 }
 
@@ -42,16 +42,18 @@ Journal::Place::Place(const Meeting& meeting) noexcept : before_(of_this_thread(
 
 Journal::Place::~Place() { of_this_thread().meeting_ = before_; }
 
-std::size_t Journal::begin(const JournalEntry& call) noexcept {
-  JournalEntry& entry = entries_[num_calls_ % capacity];
-  entry = call;
-  entry.end = call.start - Clock::duration(1);
-  if (meeting_ != nullptr) {
-    put(entry.layer, meeting_->layer);
-    put(entry.phase, meeting_->phase);
-    entry.step = meeting_->step;
+JournalEntry& Journal::begin() noexcept {
+  JournalEntry& entry = entries_[num_calls_++ % capacity];
+  entry.end = {};
+  if (meeting_ == nullptr) {
+    entry.layer[0] = '\0';
+    entry.step = -1;
+    return entry;
   }
-  return num_calls_++;
+  put(entry.layer, meeting_->layer);
+  put(entry.phase, meeting_->phase);
+  entry.step = meeting_->step;
+  return entry;
 }
 
 void Journal::end(std::size_t number, Clock::time_point when) noexcept {

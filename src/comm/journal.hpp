@@ -24,7 +24,7 @@ struct JournalEntry {
   std::size_t num_bytes = 0;         ///< that this rank contributes
   std::uint64_t communicator = 0;    ///< equal on all of its ranks
   std::int64_t nth = 0;              ///< collective of the communicator
-  Clock::time_point start{}, end{};  ///< end: earlier than start while it is under way
+  Clock::time_point start{}, end{};  ///< end: 0 while it is under way
 };
 
 /// The last collectives of a thread, of which most have one.
@@ -44,8 +44,11 @@ class Journal {
     const Meeting* before_;
   };
 
-  /// Notes that a collective begins; the result names it. Does not allocate.
-  std::size_t begin(const JournalEntry& call) noexcept;
+  /// Makes room for a collective that begins; the entry knows where it belongs to and is to be
+  /// filled in. Does not allocate.
+  [[nodiscard]] JournalEntry& begin() noexcept;
+  /// Names the collective that began last.
+  [[nodiscard]] std::size_t number() const noexcept { return num_calls_ - 1; }
   void end(std::size_t number, Clock::time_point when) noexcept;
 
   /// The collective `number`, as long as fewer than `capacity` have begun since.

@@ -50,28 +50,30 @@ MpiCall::MpiCall(Communicator::Handle& handle, const char* name, std::size_t num
   dump_if_asked();
   ++handle.num_calls;
   if (!is_journal_kept()) return;
-  JournalEntry entry;
+  journal_ = &Journal::of_this_thread();
+  JournalEntry& entry = journal_->begin();
   entry.call = name;
   entry.num_bytes = num_bytes;
   entry.communicator = handle.id;
   entry.nth = handle.num_calls;
   entry.start = since_;
-  number_ = Journal::of_this_thread().begin(entry);
+  number_ = journal_->number();
 }
 
 void MpiCall::wait(MPI_Request& request) const {
+  if (!is_watching() || journal_ == nullptr) return check(MPI_Wait(&request, MPI_STATUS_IGNORE));
   constexpr int num_quick_tests = 64;  // before the clock is looked at
   for (int test = 0; test < num_quick_tests; ++test) {
     int is_done = 0;
     check(MPI_Test(&request, &is_done, MPI_STATUS_IGNORE));
     if (is_done != 0) return;
   }
-  watch(*handle_, Journal::of_this_thread().at(number_), request, name_);
+  watch(*handle_, journal_->at(number_), request, name_);
 }
 
 void MpiCall::finish() noexcept {
   const auto now = Clock::now();
-  if (is_journal_kept()) Journal::of_this_thread().end(number_, now);
+  if (journal_ != nullptr) journal_->end(number_, now);
   if (is_message_) count(handle_->traffic, num_bytes_, spent_ + (now - since_));
 }
 
@@ -93,10 +95,7 @@ void PendingCall::finish() {
   Communicator::Handle& handle = *std::exchange(handle_, nullptr);
   const Turn turn(handle);
   call_->resume();
-  if (is_watching())
-    call_->wait(request_);
-  else
-    call_->check(MPI_Wait(&request_, MPI_STATUS_IGNORE));
+  call_->wait(request_);
   call_->finish();
 }
 

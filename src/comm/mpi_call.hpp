@@ -50,7 +50,7 @@ class MpiCall {
   /// Notes that the call begins.
   MpiCall(Communicator::Handle& handle, const char* name, std::size_t num_bytes, bool is_message);
 
-  /// Waits until a call that was started is done, or the watchdog ends the job.
+  /// Waits until a call that was started is done, or the watchdog, where it is on, ends the job.
   void wait(MPI_Request& request) const;
 
   /// Time that is spent otherwise is none of the call's.
@@ -67,7 +67,8 @@ class MpiCall {
   bool is_message_;
   Clock::time_point since_;
   Clock::duration spent_{0};
-  std::size_t number_ = 0;  // in the journal
+  Journal* journal_ = nullptr;  // null: nobody wants to know
+  std::size_t number_ = 0;      // there
 };
 
 /// Makes one call of a collective, to which this rank contributes `num_bytes`. Errors are those of

@@ -172,7 +172,7 @@ void Trainer::Parts::check_replicas() {
 
 void check_replicas(Trainer& trainer) {
   Trainer::Parts& parts = *trainer.parts_;
-  parts.require(Activity::epoch_callbacks, "check_replicas()");
+  parts.require(Activity::meeting_callbacks, "check_replicas()");
   if (!parts.model.is_built())
     throw StateError(fmt::format("model '{}' is not built; replicas can be compared after build()",
                                  parts.model.name()));

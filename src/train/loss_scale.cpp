@@ -42,6 +42,11 @@ LossScale::LossScale(const LossScaling& options) noexcept
 
 bool LossScale::is_exhausted() const noexcept { return value_ < smallest_scale; }
 
+void LossScale::restore(double value, std::int64_t num_good_steps) noexcept {
+  value_ = value;
+  num_good_steps_ = num_good_steps;
+}
+
 void LossScale::grow_after_good_step() noexcept {
   if (++num_good_steps_ < options_.growth_interval) return;
   num_good_steps_ = 0;

@@ -26,13 +26,17 @@ class LossScale {
   /// True when the scale is so small that a lower one cannot help.
   [[nodiscard]] bool is_exhausted() const noexcept;
 
+  /// Steps since the scale changed.
+  [[nodiscard]] std::int64_t num_good_steps() const noexcept { return num_good_steps_; }
+  void restore(double value, std::int64_t num_good_steps) noexcept;
+
   void grow_after_good_step() noexcept;
   void back_off() noexcept;
 
  private:
   LossScaling options_;
   double value_;
-  std::int64_t num_good_steps_ = 0;  // since the scale changed
+  std::int64_t num_good_steps_ = 0;
 };
 
 }  // namespace lockstep

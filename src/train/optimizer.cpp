@@ -16,10 +16,6 @@ void require(bool holds, std::string_view what, double value) {
   if (!holds) throw ArgumentError(fmt::format("an optimizer needs {}, got {}", what, value));
 }
 
-void check_learning_rate(double value) {
-  require(std::isfinite(value) && value >= 0.0, "a finite learning_rate >= 0", value);
-}
-
 double squared_norm_of(const TensorView& gradient) {
   return visit_parameter(gradient.dtype(), [&]<class T>(TypeTag<T>) {
     double sum = 0.0;
@@ -34,21 +30,21 @@ std::string clip_text(const std::optional<double>& clip_norm) {
 
 }  // namespace
 
-Optimizer::Optimizer(double learning_rate, std::optional<double> clip_norm)
-    : learning_rate_(learning_rate), clip_norm_(clip_norm) {}
+Optimizer::Optimizer(const LearningRate& learning_rate, std::optional<double> clip_norm)
+    : schedule_(learning_rate), clip_norm_(clip_norm) {}
 
 Optimizer::~Optimizer() = default;
 Optimizer::Optimizer(Optimizer&&) noexcept = default;
 Optimizer& Optimizer::operator=(Optimizer&&) noexcept = default;
 
 void Optimizer::check_options() const {
-  check_learning_rate(learning_rate_);
+  validate(schedule_);
   if (clip_norm_) require(*clip_norm_ > 0.0, "a clip_norm > 0", *clip_norm_);
 }
 
-void Optimizer::set_learning_rate(double learning_rate) {
-  check_learning_rate(learning_rate);
-  learning_rate_ = learning_rate;
+void Optimizer::set_learning_rate(const LearningRate& learning_rate) {
+  validate(learning_rate);
+  schedule_ = learning_rate;
 }
 
 void Optimizer::prepare(std::span<Variable* const> variables) {
@@ -68,6 +64,7 @@ void Optimizer::prepare(std::span<Variable* const> variables) {
 
 void Optimizer::apply() noexcept {
   if (num_steps_.num_elements() == 0) return;
+  rate_ = learning_rate();
   ++num_steps_.values<std::int64_t>()[0];
   const double factor = gradient_factor();
   for (Parameter& parameter : parameters_)
@@ -104,8 +101,9 @@ Sgd::Sgd(SgdOptions options)
 std::string Sgd::name() const { return "sgd"; }
 
 std::string Sgd::configuration() const {
-  return fmt::format("sgd, learning_rate {}, momentum {}{}{}", learning_rate(), options_.momentum,
-                     options_.nesterov ? ", nesterov" : "", clip_text(clip_norm()));
+  return fmt::format("sgd, learning_rate {}, momentum {}{}{}", to_string(schedule()),
+                     options_.momentum, options_.nesterov ? ", nesterov" : "",
+                     clip_text(clip_norm()));
 }
 
 void Sgd::check_options() const {
@@ -121,14 +119,14 @@ std::span<const std::string_view> Sgd::slot_names() const noexcept {
 
 void Sgd::update(Variable& variable, std::span<Tensor> slots,
                  double gradient_factor) const noexcept {
-  const double rate = learning_rate() * gradient_factor;
+  const double scaled_rate = rate() * gradient_factor;
   const double momentum = options_.momentum;
   visit_parameter(variable.dtype(), [&]<class T>(TypeTag<T>) {
     const auto gradients = std::as_const(variable).grad().values<T>();
     const auto values = variable.value().values<T>();
     const auto velocities = slots.empty() ? std::span<T>() : slots[0].values<T>();
     for (std::size_t i = 0; i < values.size(); ++i) {
-      const double descent = -rate * gradients[i];
+      const double descent = -scaled_rate * gradients[i];
       double change = descent;
       if (!velocities.empty()) {
         const double velocity = momentum * velocities[i] + descent;
@@ -146,8 +144,9 @@ Adam::Adam(AdamOptions options)
 std::string Adam::name() const { return "adam"; }
 
 std::string Adam::configuration() const {
-  return fmt::format("adam, learning_rate {}, beta_1 {}, beta_2 {}, epsilon {}{}", learning_rate(),
-                     options_.beta_1, options_.beta_2, options_.epsilon, clip_text(clip_norm()));
+  return fmt::format("adam, learning_rate {}, beta_1 {}, beta_2 {}, epsilon {}{}",
+                     to_string(schedule()), options_.beta_1, options_.beta_2, options_.epsilon,
+                     clip_text(clip_norm()));
 }
 
 void Adam::check_options() const {
@@ -166,8 +165,8 @@ std::span<const std::string_view> Adam::slot_names() const noexcept {
 void Adam::update(Variable& variable, std::span<Tensor> slots,
                   double gradient_factor) const noexcept {
   const auto t = static_cast<double>(num_steps());
-  const double rate = learning_rate() * std::sqrt(1.0 - std::pow(options_.beta_2, t)) /
-                      (1.0 - std::pow(options_.beta_1, t));
+  const double scaled_rate =
+      rate() * std::sqrt(1.0 - std::pow(options_.beta_2, t)) / (1.0 - std::pow(options_.beta_1, t));
   visit_parameter(variable.dtype(), [&]<class T>(TypeTag<T>) {
     const auto gradients = std::as_const(variable).grad().values<T>();
     const auto values = variable.value().values<T>();
@@ -179,7 +178,7 @@ void Adam::update(Variable& variable, std::span<Tensor> slots,
       const double v = second[i] + (g * g - second[i]) * (1.0 - options_.beta_2);
       first[i] = static_cast<T>(m);
       second[i] = static_cast<T>(v);
-      values[i] = static_cast<T>(values[i] - rate * m / (std::sqrt(v) + options_.epsilon));
+      values[i] = static_cast<T>(values[i] - scaled_rate * m / (std::sqrt(v) + options_.epsilon));
     }
   });
 }

@@ -1,12 +1,14 @@
 #include "lockstep/train/trainer.hpp"
 
 #include <spdlog/fmt/fmt.h>
+#include <spdlog/fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <functional>
 #include <numeric>
+#include <set>
 
 #include "base/bytes.hpp"
 #include "comm/agreement.hpp"
@@ -14,7 +16,6 @@
 #include "lockstep/comm/collectives.hpp"
 #include "lockstep/train/sampler.hpp"
 #include "model/pooled_statistics.hpp"
-#include "train/ghost_batches.hpp"
 #include "train/trainer_parts.hpp"
 
 namespace lockstep {
@@ -32,7 +33,17 @@ std::string text_of(const Dataset* data) {
   return fmt::format("{} {}", data->num_samples(), sample_text_of(*data));
 }
 
-std::vector<Property> properties_of(const Dataset& data, const FitOptions& options) {
+// Of the callbacks that want to meet, each interval once.
+std::vector<std::int64_t> meeting_intervals_of(const FitOptions& options) {
+  std::set<std::int64_t> intervals;
+  for (const auto& callback : options.callbacks)
+    if (const std::int64_t interval = callback->meeting_interval(); interval > 0)
+      intervals.insert(interval);
+  return {intervals.begin(), intervals.end()};
+}
+
+std::vector<Property> properties_of(const Dataset& data, const FitOptions& options,
+                                    const std::vector<std::int64_t>& meeting_intervals) {
   const bool is_own = options.sharding == Sharding::own_data;
   return {{"sharding", is_own ? "own data" : "global batches"},
           {"data", is_own ? sample_text_of(data) : text_of(&data)},
@@ -43,10 +54,11 @@ std::vector<Property> properties_of(const Dataset& data, const FitOptions& optio
           {"shuffle", options.shuffle ? "true" : "false"},
           {"drop_remainder", options.drop_remainder ? "true" : "false"},
           {"drift_check", std::to_string(options.drift_check)},
-          {"seed", std::to_string(options.seed)}};
+          {"seed", std::to_string(options.seed)},
+          {"callbacks meet after steps", fmt::format("{}", fmt::join(meeting_intervals, " "))}};
 }
 
-Sampler sampler_of(const Dataset& data, const FitOptions& options) {
+void check_options(const FitOptions& options) {
   if (std::ranges::count(options.callbacks, nullptr) > 0)
     throw ArgumentError("a callback is a null pointer");
   if (options.epochs < 0)
@@ -55,24 +67,6 @@ Sampler sampler_of(const Dataset& data, const FitOptions& options) {
     throw ArgumentError(fmt::format("max_steps must be >= 0, got {}", *options.max_steps));
   if (options.drift_check < 0)
     throw ArgumentError(fmt::format("drift_check must be >= 0, got {}", options.drift_check));
-  return Sampler({.num_samples = data.num_samples(),
-                  .batch_size = options.batch_size,
-                  .shuffle = options.shuffle,
-                  .drop_remainder = options.drop_remainder,
-                  .seed = options.seed});
-}
-
-// What this rank's own data are among those of all. Collective.
-void count_own_data(const Communicator& replicas, std::int64_t num_samples, Rounds& rounds) {
-  const std::array own{num_samples, rounds.sampler.num_batches()};
-  std::vector<std::array<std::int64_t, 2>> all(static_cast<std::size_t>(replicas.size()));
-  allgather(replicas, std::as_bytes(std::span(own)), std::as_writable_bytes(std::span(all)));
-  rounds.first_sample = 0;
-  for (int rank = 0; rank < replicas.size(); ++rank) {
-    const auto& [samples, batches] = all[static_cast<std::size_t>(rank)];
-    if (rank < replicas.rank()) *rounds.first_sample += samples;
-    rounds.num_batches = std::max(rounds.num_batches, batches);
-  }
 }
 
 }  // namespace
@@ -93,23 +87,21 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   parts.require(Activity::none, "fit()");
   std::vector<Property> properties;
   std::optional<Rounds> rounds;
-  std::int64_t num_samples = 0;
-  const bool is_own = options.sharding == Sharding::own_data;
   parts.prepare_for(data, "fit", [&] {
-    properties = properties_of(data, options);
-    num_samples = data.num_samples();
-    rounds.emplace(Rounds{sampler_of(data, options)});
-    rounds->num_batches = rounds->sampler.num_batches();
-    rounds->unit = ghost_unit_of(parts.model, rounds->sampler, is_own ? "" : " over all ranks");
+    check_options(options);
+    parts.meeting_intervals = meeting_intervals_of(options);
+    properties = properties_of(data, options, parts.meeting_intervals);
+    rounds.emplace(rounds_of(parts.model, data, options));
   });
   agree(parts.replicas(), {"trainer", "fit", -1}, properties);
-  if (is_own) count_own_data(parts.replicas(), num_samples, *rounds);
+  complete(*rounds, parts.replicas(), options);
 
   History history;
   for (const auto& metric : parts.options.metrics) history.metric_names.push_back(metric->name());
   parts.is_stopping = parts.stop_requested = false;
   parts.carried.reset();
   const Doing asking(parts.stop_when, &options.stop_when);
+  parts.begin_run(rounds->order);
   const std::int64_t last_step = parts.num_steps + std::min(options.max_steps.value_or(INT64_MAX),
                                                             INT64_MAX - parts.num_steps);
   for (std::int64_t i = 0; i < options.epochs && parts.num_steps < last_step; ++i) {
@@ -119,7 +111,19 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   history.is_stopped =
       parts.is_stopping && parts.num_steps < last_step &&
       (std::ssize(history.epochs) < options.epochs || !history.epochs.back().is_whole);
+  parts.meet("on_fit_end", "end of fit", parts.num_steps, [&] {
+    for (const auto& callback : options.callbacks) callback->on_fit_end(*this, history);
+  });
   return history;
+}
+
+// A run that ended within an epoch goes on there, if the batches are the same.
+void Trainer::Parts::begin_run(const SamplerOptions& order) {
+  if (position.batch > 0 && position.order != order) {
+    ++position.epoch;
+    position.batch = 0;
+  }
+  position.order = order;
 }
 
 // One pass over the data, validation, callbacks, and a merge that ends it on all ranks alike.
@@ -128,31 +132,41 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
                                       std::int64_t last_step) {
   const auto start = Clock::now();
   EpochRecord epoch;
-  epoch.epoch = num_epochs;
-  rounds.sampler.start_epoch(num_epochs);
-  std::vector<double> sums(num_sums());
-  std::int64_t i = 0;
-  for (; i < rounds.num_batches && num_steps < last_step && !is_stopping; ++i) {
-    train([&] { return load(data, rounds, i); });
+  epoch.epoch = position.epoch;
+  rounds.sampler.start_epoch(position.epoch);
+  if (position.batch == 0 || position.sums.size() != num_sums())
+    position.sums.assign(num_sums(), 0.0);
+  while (position.batch < rounds.num_batches && num_steps < last_step && !is_stopping) {
+    train([&] { return load(data, rounds, position.batch); });
+    ++position.batch;
     epoch.num_skipped += record.is_skipped ? 1 : 0;
     if (!is_nonfinite || !record.is_skipped)
-      std::ranges::transform(sums, step_sums, sums.begin(), std::plus());
+      std::ranges::transform(position.sums, step_sums, position.sums.begin(), std::plus());
     if (fit_options.drift_check > 0 && num_steps % fit_options.drift_check == 0) check_replicas();
-    carry("on_step_end", [&] {
-      const Doing doing(activity, Activity::step_callbacks);
+    const auto call_back = [&] {
       for (const auto& callback : fit_options.callbacks) callback->on_step_end(trainer, record);
-    });
+    };
+    if (meets_now())
+      meet("on_step_end", "end of step", record.step, call_back);
+    else
+      carry("on_step_end", [&] {
+        const Doing doing(activity, Activity::step_callbacks);
+        call_back();
+      });
   }
-  write_scores(sums, epoch.training);
-  epoch.is_whole = i == rounds.num_batches;
+  write_scores(position.sums, epoch.training);
+  epoch.is_whole = position.batch >= rounds.num_batches;
   if (fit_options.validation != nullptr && (epoch.is_whole || !is_stopping))
     epoch.validation =
         evaluate(*fit_options.validation, rounds.first_sample ? 256 : fit_options.batch_size);
   epoch.num_steps = num_steps;
   epoch.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  ++num_epochs;
+  if (epoch.is_whole) {
+    ++position.epoch;
+    position.batch = 0;
+  }
   carry("on_epoch_end", [&] {
-    const Doing doing(activity, Activity::epoch_callbacks);
+    const Doing doing(activity, Activity::meeting_callbacks);
     for (const auto& callback : fit_options.callbacks) callback->on_epoch_end(trainer, epoch);
   });
   std::array<std::int64_t, 1> stop{};
@@ -165,7 +179,7 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
 }
 
 Scores Trainer::evaluate(const Dataset& data, std::int64_t batch_size) {
-  parts_->require(Activity::epoch_callbacks, "evaluate()");
+  parts_->require(Activity::meeting_callbacks, "evaluate()");
   std::vector<Property> properties;
   parts_->prepare_for(data, "evaluate", [&] {
     properties = {{"data", text_of(&data)}, {"batch_size", std::to_string(batch_size)}};
@@ -198,7 +212,7 @@ Scores Trainer::Parts::evaluate(const Dataset& data, std::int64_t batch_size) {
 
 Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
   Parts& parts = *parts_;
-  parts.require(Activity::epoch_callbacks, "predict()");
+  parts.require(Activity::meeting_callbacks, "predict()");
   std::vector<Property> properties;
   parts.prepare_for(data, "predict", [&] { properties = {{"data", text_of(&data)}}; });
   const Communicator& replicas = parts.replicas();
@@ -245,6 +259,7 @@ void Trainer::request_stop() noexcept { parts_->stop_requested = true; }
 Sequential& Trainer::model() noexcept { return parts_->model; }
 Optimizer& Trainer::optimizer() noexcept { return *parts_->optimizer; }
 std::int64_t Trainer::num_steps() const noexcept { return parts_->num_steps; }
+std::int64_t Trainer::num_epochs() const noexcept { return parts_->position.epoch; }
 double Trainer::loss_scale() const noexcept {
   return parts_->loss_scale ? parts_->loss_scale->value() : 1.0;
 }

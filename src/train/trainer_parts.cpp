@@ -56,7 +56,7 @@ void Trainer::Parts::require(Activity most, const char* call) const {
   if (activity > most)
     throw StateError(fmt::format(
         "{} cannot be called from {}: a rank whose callback failed before would not come", call,
-        activity == Activity::step_callbacks ? "on_step_end" : "on_epoch_end"));
+        activity == Activity::step_callbacks ? "on_step_end" : "a callback"));
 }
 
 void Trainer::Parts::prepare(const Shape& input_shape) {
@@ -98,6 +98,12 @@ void Trainer::Parts::prepare_for(const Dataset& data, const char* call,
   // The others are at an agreement too, whichever it is: all have one length.
   if (failure) agree(replicas(), {"trainer", call, -1}, {}, failure);
   prepare(input_shape);
+}
+
+bool Trainer::Parts::meets_now() const noexcept {
+  return std::ranges::any_of(meeting_intervals, [&](std::int64_t interval) {
+    return interval > 0 && num_steps % interval == 0;
+  });
 }
 
 std::size_t Trainer::Parts::num_sums() const {

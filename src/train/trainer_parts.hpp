@@ -11,12 +11,15 @@
 #include <utility>
 #include <vector>
 
+#include "comm/agreement.hpp"
 #include "comm/exchange.hpp"
 #include "comm/schedule.hpp"
 #include "lockstep/train/sampler.hpp"
 #include "lockstep/train/trainer.hpp"
 #include "parallel/gradient_exchange.hpp"
 #include "train/loss_scale.hpp"
+#include "train/progress.hpp"
+#include "train/rounds.hpp"
 #include "train/snapshot.hpp"
 
 namespace lockstep {
@@ -29,17 +32,8 @@ struct Batch {
   bool is_out_of_data = false;  ///< empty, and without targets: others may have samples
 };
 
-/// How this rank takes part in the epochs of a run.
-struct Rounds {
-  Sampler sampler;               ///< of the global batches, or of this rank's own
-  std::int64_t unit = 1;         ///< of global batches, so many samples stay on one rank
-  std::int64_t num_batches = 0;  ///< of an epoch, on the rank that has most
-  /// Number of this rank's first sample among those of all; empty where all ranks have the same.
-  std::optional<std::int64_t> first_sample = std::nullopt;
-};
-
 /// What runs in a trainer, ordered by how little may be called meanwhile.
-enum class Activity : std::uint8_t { none, epoch_callbacks, step_callbacks };
+enum class Activity : std::uint8_t { none, meeting_callbacks, step_callbacks };
 
 /// Something is being done, or is known, as long as this lives.
 template <class T>
@@ -92,7 +86,8 @@ struct Trainer::Parts {
   bool is_out_of_data = false;  ///< all ranks were in the last step, which was none
   bool has_failed = false;      ///< the last step has, on all ranks
   std::int64_t num_steps = 0;
-  std::int64_t num_epochs = 0;
+  Position position;
+  std::vector<std::int64_t> meeting_intervals;  ///< of the run's callbacks
   StepRecord record;
   double step_penalty = 0.0;      ///< of the regularizers in the step that runs
   double step_loss = 0.0;         ///< of this rank's samples in that step
@@ -125,6 +120,12 @@ struct Trainer::Parts {
   [[nodiscard]] bool is_skipped() const noexcept {
     return has_overflowed || (is_nonfinite && options.nonfinite == Nonfinite::skip_update);
   }
+  /// Makes sure that there is an optimizer with state. Throws StateError before the model is built.
+  /// Collective.
+  void prepare_for_state();
+  /// Adds what is equal on all ranks.
+  void write_state(TrainingState& state);
+  void go_on_from(Progress progress);
 
   /// Number of sums that describe loss and metrics of some samples: count, loss, metrics.
   [[nodiscard]] std::size_t num_sums() const;
@@ -155,7 +156,16 @@ struct Trainer::Parts {
   template <class Body>
   void carry(std::string_view when, Body&& body);
 
-  /// One pass over the data with what belongs to it. Collective.
+  /// Whether callbacks may make collective calls after the step just made; so on all ranks or none.
+  [[nodiscard]] bool meets_now() const noexcept;
+  /// Runs callbacks that may make collective calls, and throws on all ranks alike. Collective.
+  template <class Body>
+  void meet(const char* callback, const char* place, std::int64_t number, Body&& body);
+
+  /// Batches of `order` come next.
+  void begin_run(const SamplerOptions& order);
+
+  /// The next epoch, or what is left of one, with what belongs to it. Collective.
   [[nodiscard]] EpochRecord run_epoch(Trainer& trainer, const Dataset& data,
                                       const FitOptions& fit_options, Rounds& rounds,
                                       std::int64_t last_step);
@@ -197,6 +207,16 @@ const StepRecord& Trainer::Parts::train(Load&& batch_of) {
   finish_step();
   has_failed = false;
   return record;
+}
+
+template <class Body>
+void Trainer::Parts::meet(const char* callback, const char* place, std::int64_t number,
+                          Body&& body) {
+  carry(callback, [&] {
+    const Doing doing(activity, Activity::meeting_callbacks);
+    std::forward<Body>(body)();
+  });
+  assemble(replicas(), {"trainer", place, number}, std::exchange(carried, std::nullopt));
 }
 
 template <class Body>

@@ -12,6 +12,7 @@
 #include "lockstep/base/export.hpp"
 #include "lockstep/base/tensor.hpp"
 #include "lockstep/params/variable.hpp"
+#include "lockstep/train/learning_rate.hpp"
 
 namespace lockstep {
 
@@ -37,9 +38,11 @@ class LOCKSTEP_EXPORT Optimizer {
   /// Number of calls of apply() since prepare().
   [[nodiscard]] std::int64_t num_steps() const noexcept;
 
-  [[nodiscard]] double learning_rate() const noexcept { return learning_rate_; }
-  /// Throws ArgumentError unless the rate is finite and >= 0.
-  void set_learning_rate(double learning_rate);
+  /// That of the next step.
+  [[nodiscard]] double learning_rate() const noexcept { return schedule_.at(num_steps()); }
+  [[nodiscard]] const LearningRate& schedule() const noexcept { return schedule_; }
+  /// Throws ArgumentError for what validate() refuses.
+  void set_learning_rate(const LearningRate& learning_rate);
 
   [[nodiscard]] virtual std::string name() const = 0;
 
@@ -55,7 +58,7 @@ class LOCKSTEP_EXPORT Optimizer {
   [[nodiscard]] std::vector<State> state();
 
  protected:
-  Optimizer(double learning_rate, std::optional<double> clip_norm);
+  Optimizer(const LearningRate& learning_rate, std::optional<double> clip_norm);
 
   /// Throws ArgumentError on options that cannot be used.
   virtual void check_options() const;
@@ -66,6 +69,8 @@ class LOCKSTEP_EXPORT Optimizer {
                       double gradient_factor) const noexcept = 0;
 
   [[nodiscard]] const std::optional<double>& clip_norm() const noexcept { return clip_norm_; }
+  /// The learning rate of the step that update() makes.
+  [[nodiscard]] double rate() const noexcept { return rate_; }
 
  private:
   struct Parameter {
@@ -75,14 +80,15 @@ class LOCKSTEP_EXPORT Optimizer {
 
   [[nodiscard]] double gradient_factor() const noexcept;
 
-  double learning_rate_;
+  LearningRate schedule_;
+  double rate_ = 0.0;
   std::optional<double> clip_norm_;
   std::vector<Parameter> parameters_;
   Tensor num_steps_;  // one int64, no elements before prepare()
 };
 
 struct SgdOptions {
-  double learning_rate = 0.01;
+  LearningRate learning_rate = 0.01;
   double momentum = 0.0;  ///< in [0, 1]
   bool nesterov = false;
   std::optional<double> clip_norm = std::nullopt;  ///< largest norm of all gradients together
@@ -111,7 +117,7 @@ class LOCKSTEP_EXPORT Sgd final : public Optimizer {
 };
 
 struct AdamOptions {
-  double learning_rate = 1e-3;
+  LearningRate learning_rate = 1e-3;
   double beta_1 = 0.9;                             ///< weight of the old first moment, in [0, 1)
   double beta_2 = 0.999;                           ///< weight of the old second moment, in [0, 1)
   double epsilon = 1e-7;                           ///< > 0, beside the root

@@ -17,6 +17,8 @@ struct SamplerOptions {
   bool shuffle = true;           ///< false: in the order of the data set
   bool drop_remainder = false;   ///< true: no last batch that is smaller than the others
   std::uint64_t seed = 0;
+
+  friend bool operator==(const SamplerOptions&, const SamplerOptions&) = default;
 };
 
 /// The global batches of an epoch. Their order depends on seed and epoch only, so that all ranks,

@@ -23,6 +23,7 @@
 #include "lockstep/train/loss_scaling.hpp"
 #include "lockstep/train/metric.hpp"
 #include "lockstep/train/optimizer.hpp"
+#include "lockstep/train/training_state.hpp"
 
 namespace lockstep {
 
@@ -58,7 +59,7 @@ enum class Sharding : std::uint8_t {
 };
 
 struct FitOptions {
-  std::int64_t epochs = 1;
+  std::int64_t epochs = 1;  ///< what is left of one that an earlier run began counts as one
   /// Of the global batch, over all ranks; with Sharding::own_data of this rank's, and may differ.
   std::int64_t batch_size = 32;
   Sharding sharding = Sharding::global_batches;
@@ -104,7 +105,8 @@ class LOCKSTEP_EXPORT Trainer {
 
   /// Trains for some epochs. Every global batch is cut over the ranks by the model's strategy,
   /// never within a ghost batch; the sample order depends on the seed only, not on the number of
-  /// ranks. With Sharding::own_data `data` is this rank's, and validation is of batches of 256.
+  /// ranks. With Sharding::own_data `data` is this rank's, and validation is of batches of 256. A
+  /// run that ended within an epoch is continued there by the next one over the same batches.
   /// Builds a model that is not built. Throws on all ranks alike: MismatchError when they ask for
   /// different things, ArgumentError for options or data that do not fit and for a batch that a
   /// virtual_batch_size does not divide, and what any rank threw. Collective.
@@ -139,11 +141,28 @@ class LOCKSTEP_EXPORT Trainer {
   /// the next step's record says to all ranks that one has asked. Local.
   void request_stop() noexcept;
 
+  /// Everything that later steps depend on, but options: a trainer that restores it goes on with
+  /// the same bits. Complete on rank 0, empty on the others. Where groups of ranks have learned
+  /// statistics apart, those of each are there, and under the variables' own names what
+  /// merge_statistics() would make of them. Throws StateError before the model is built and for
+  /// deferred updates that were not made, NonFiniteError when merged statistics overflow.
+  /// Collective.
+  [[nodiscard]] TrainingState state();
+
+  /// Goes back, or on, to a state of this trainer or of one like it, on any number of ranks; equal
+  /// on all of them. Groups of ranks take over their statistics when they are the same groups, and
+  /// those of all together otherwise. Throws DataError naming everything that is missing,
+  /// unexpected or of another shape or dtype, with nothing changed; MismatchError when the ranks
+  /// have different states. Collective.
+  void restore(const TrainingState& state);
+
   [[nodiscard]] Sequential& model() noexcept;
   [[nodiscard]] Optimizer& optimizer() noexcept;
 
-  /// Steps that succeeded since the trainer was made, those that were skipped included.
+  /// Steps that succeeded since the training began, those that were skipped included.
   [[nodiscard]] std::int64_t num_steps() const noexcept;
+  /// Epochs that fit() has completed since the training began.
+  [[nodiscard]] std::int64_t num_epochs() const noexcept;
 
   /// Scale of the next step's gradients, 1 without loss scaling.
   [[nodiscard]] double loss_scale() const noexcept;
