@@ -3,10 +3,12 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 
 #include "bench/bench.hpp"
 #include "command_line.hpp"
 #include "exit_code.hpp"
+#include "failure_report.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/comm/environment.hpp"
 #include "lockstep/comm/watchdog.hpp"
@@ -62,6 +64,12 @@ void advise(const Order& order, int num_ranks) {
     show(stderr, advice_to_go_on(*options, num_ranks));
 }
 
+// Of the errors of a training that has a run folder.
+std::filesystem::path error_folder_in(const Order& order) {
+  const auto* training = std::get_if<TrainOptions>(&order);
+  return training == nullptr ? std::filesystem::path() : error_folder_of(training->out);
+}
+
 // An error that not all ranks have agreed on passes through: then MPI must not be finalized, which
 // would wait for ranks that wait for this one.
 int run(int argc, char** argv) {
@@ -76,9 +84,11 @@ int run(int argc, char** argv) {
     if (world.rank() == 0) say(error.what());
     return exit_checkpoint;
   } catch (const lockstep::Error& error) {
+    const std::filesystem::path folder = error_folder_in(order);
+    write_error_file(folder, world, error);
     if (!error.is_agreed() && !world.is_solo()) throw;
     if (world.rank() == 0) {
-      say(error.what());
+      show(stderr, failure_block(world, error, folder));
       advise(order, world.size());
     }
     return exit_code_of(error.code());

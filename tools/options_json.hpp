@@ -11,8 +11,8 @@
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainOptions, data, model, dtype, batch, epochs, steps,
                                    learning_rate, schedule, momentum, bn_momentum, optimizer,
                                    synchronized, statistics, precise_statistics, nonfinite,
-                                   drift_check, seed, stall_timeout, out, save_every, keep, save_failure, resume,
-                                   config, dry_run, json, quiet)
+                                   drift_check, seed, stall_timeout, out, save_every, keep,
+                                   save_failure, resume, config, dry_run, json, quiet)
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(InspectOptions, file, other, json)
 

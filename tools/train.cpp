@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "data_source.hpp"
+#include "failure_report.hpp"
 #include "hosts.hpp"
 #include "lockstep/base/error.hpp"
 #include "lockstep/io/checkpoints.hpp"
@@ -103,9 +104,10 @@ bool train(const ls::Communicator& world, const TrainOptions& options) {
   const auto hosts = host_names(world);
   std::shared_ptr<Report> report;  // rank 0 speaks
   on_all_ranks(world, [&] {
-    if (world.rank() == 0)
-      report = std::make_shared<Report>(options, hosts, data.training->num_samples(),
-                                        trainer.num_steps(), trainer.num_epochs());
+    if (world.rank() != 0) return;
+    remove_error_files(error_folder_of(options.out));  // of an earlier run
+    report = std::make_shared<Report>(options, hosts, data.training->num_samples(),
+                                      trainer.num_steps(), trainer.num_epochs());
   });
   ls::FitOptions fit = fit_options_of(options, data, trainer);
   if (report) fit.callbacks = {report};

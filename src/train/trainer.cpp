@@ -16,7 +16,6 @@
 #include "lockstep/comm/collectives.hpp"
 #include "lockstep/train/sampler.hpp"
 #include "model/pooled_statistics.hpp"
-#include "train/ghost_batches.hpp"
 #include "train/trainer_parts.hpp"
 
 namespace lockstep {
@@ -70,30 +69,6 @@ void check_options(const FitOptions& options) {
     throw ArgumentError(fmt::format("drift_check must be >= 0, got {}", options.drift_check));
 }
 
-SamplerOptions order_of(const Dataset& data, const FitOptions& options) {
-  return {.num_samples = data.num_samples(),
-          .batch_size = options.batch_size,
-          .shuffle = options.shuffle,
-          .drop_remainder = options.drop_remainder,
-          .seed = options.seed};
-}
-
-// What this rank's own data are among those of all. Collective.
-void count_own_data(const Communicator& replicas, Rounds& rounds) {
-  const std::array own{rounds.order.num_samples, rounds.order.batch_size,
-                       rounds.sampler.num_batches()};
-  std::vector<std::array<std::int64_t, 3>> all(static_cast<std::size_t>(replicas.size()));
-  allgather(replicas, std::as_bytes(std::span(own)), std::as_writable_bytes(std::span(all)));
-  rounds.first_sample = rounds.order.num_samples = rounds.order.batch_size = 0;
-  for (int rank = 0; rank < replicas.size(); ++rank) {
-    const auto& [samples, batch_size, batches] = all[static_cast<std::size_t>(rank)];
-    rounds.order.num_samples += samples;
-    rounds.order.batch_size += batch_size;
-    if (rank < replicas.rank()) *rounds.first_sample += samples;
-    rounds.num_batches = std::max(rounds.num_batches, batches);
-  }
-}
-
 }  // namespace
 
 Trainer::Trainer(Sequential& model, std::unique_ptr<Optimizer> optimizer,
@@ -112,17 +87,14 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   parts.require(Activity::none, "fit()");
   std::vector<Property> properties;
   std::optional<Rounds> rounds;
-  const bool is_own = options.sharding == Sharding::own_data;
   parts.prepare_for(data, "fit", [&] {
     check_options(options);
     parts.meeting_intervals = meeting_intervals_of(options);
     properties = properties_of(data, options, parts.meeting_intervals);
-    rounds.emplace(Rounds{Sampler(order_of(data, options)), order_of(data, options)});
-    rounds->num_batches = rounds->sampler.num_batches();
-    rounds->unit = ghost_unit_of(parts.model, rounds->sampler, is_own ? "" : " over all ranks");
+    rounds.emplace(rounds_of(parts.model, data, options));
   });
   agree(parts.replicas(), {"trainer", "fit", -1}, properties);
-  if (is_own) count_own_data(parts.replicas(), *rounds);
+  complete(*rounds, parts.replicas(), options);
 
   History history;
   for (const auto& metric : parts.options.metrics) history.metric_names.push_back(metric->name());

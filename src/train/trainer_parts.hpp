@@ -19,6 +19,7 @@
 #include "parallel/gradient_exchange.hpp"
 #include "train/loss_scale.hpp"
 #include "train/progress.hpp"
+#include "train/rounds.hpp"
 #include "train/snapshot.hpp"
 
 namespace lockstep {
@@ -29,16 +30,6 @@ struct Batch {
   TensorView targets;
   std::span<const std::int64_t> samples;
   bool is_out_of_data = false;  ///< empty, and without targets: others may have samples
-};
-
-/// How this rank takes part in the epochs of a run.
-struct Rounds {
-  Sampler sampler;               ///< of the global batches, or of this rank's own
-  SamplerOptions order;          ///< of what the ranks' batches are together
-  std::int64_t unit = 1;         ///< of global batches, so many samples stay on one rank
-  std::int64_t num_batches = 0;  ///< of an epoch, on the rank that has most
-  /// Number of this rank's first sample among those of all; empty where all ranks have the same.
-  std::optional<std::int64_t> first_sample = std::nullopt;
 };
 
 /// What runs in a trainer, ordered by how little may be called meanwhile.

@@ -91,14 +91,26 @@ class TrapMetric final : public Metric {
   double result(std::span<const double> sums) const noexcept override { return sums[0]; }
 };
 
+// Meets the others after every second step where `interval` says so.
 class TrapCallback final : public Callback {
  public:
-  void on_step_end(Trainer&, const StepRecord&) override { pass("step end"); }
+  void on_step_end(Trainer& trainer, const StepRecord& record) override {
+    pass("step end");
+    if (interval == 0 || (record.step + 1) % interval != 0) return;
+    pass("meeting");
+    static_cast<void>(trainer.evaluate(*data, 11));
+  }
+  std::int64_t meeting_interval() const noexcept override { return interval; }
   void on_epoch_end(Trainer& trainer, const EpochRecord&) override {
     pass("epoch end");
     static_cast<void>(trainer.evaluate(*data, 7));
   }
+  void on_fit_end(Trainer& trainer, const History&) override {
+    pass("fit end");
+    static_cast<void>(trainer.evaluate(*data, 9));
+  }
   const Dataset* data = nullptr;
+  std::int64_t interval = 0;
 };
 
 // Its samples are far from zero, more so the later they come, so that centers jump.
@@ -256,8 +268,11 @@ TEST_CASE("what fails within a run, or between its steps, keeps the last good st
     int nth;                 // on the guilty rank
     std::int64_t num_steps;  // that are made; an epoch has 4
   };
-  // A callback's failure is told in the next step, or at the end of the epoch.
-  const Fault faults[] = {{"data", 1, 0},
+  // A callback's failure is told in the next step, or at the end of the epoch or run; that of one
+  // that meets the others, at once.
+  const Fault faults[] = {{"meeting", 1, 2},
+                          {"meeting", 2, 4},
+                          {"data", 1, 0},
                           {"data", 3, 2},
                           {"forward 2", 4, 3},
                           {"step end", 1, 1},
@@ -267,13 +282,15 @@ TEST_CASE("what fails within a run, or between its steps, keeps the last good st
                           {"validation data", 1, 4},
                           {"inference 1", 2, 4},
                           {"loss in evaluation", 3, 4},
-                          {"loss in evaluation", 7, 4}};
+                          {"loss in evaluation", 7, 4},
+                          {"fit end", 1, 8}};
   for (const auto& [name, options] : groupings()) {
     INFO(name);
     for (const int guilty : guilty_ranks())
       for (const Fault& fault : faults) {
         const auto callback = std::make_shared<TrapCallback>();
         callback->data = &validation_data();
+        callback->interval = fault.place == "meeting" ? 2 : 0;
         FitOptions fit{.epochs = 2, .batch_size = 10, .validation = &validation_data()};
         fit.callbacks = {callback};
         Run run(options), untouched(options);

@@ -187,6 +187,34 @@ TEST_CASE("a run checks every so many steps, and callbacks may") {
   CHECK_THROWS_AS(run.trainer->fit(blobs(), {.drift_check = world().rank()}), MismatchError);
 }
 
+TEST_CASE("callbacks that meet after steps, and at the end, may check") {
+  class Checking final : public Callback {
+   public:
+    void on_step_end(Trainer& trainer, const StepRecord& record) override {
+      if ((record.step + 1) % 2 != 0) return;
+      check_replicas(trainer);
+      ++num_checks;
+    }
+    void on_fit_end(Trainer& trainer, const History&) override {
+      check_replicas(trainer);
+      ++num_checks;
+    }
+    std::int64_t meeting_interval() const noexcept override { return 2; }
+    int num_checks = 0;
+  };
+  Run run;  // 3 steps
+  const auto checking = std::make_shared<Checking>();
+  run.trainer->fit(blobs(), {.epochs = 2, .batch_size = 10, .callbacks = {checking}});
+  REQUIRE_ON_ALL_RANKS(world(), checking->num_checks == 4);
+  if (world().is_solo()) return;
+  if (world().rank() == 1) flip_bit(run.model.variable("last/bias").value());
+  const Caught caught =
+      caught_from([&] { run.trainer->fit(blobs(), {.batch_size = 10, .callbacks = {checking}}); });
+  REQUIRE_ON_ALL_RANKS(world(), caught.is(ErrorCode::mismatch));
+  REQUIRE_ON_ALL_RANKS(world(), is_same_on_all_ranks(world(), caught));
+  REQUIRE_ON_ALL_RANKS(world(), run.trainer->num_steps() == 10);
+}
+
 TEST_CASE("a model that is not built has no replicas to compare") {
   Sequential model{Strategy(Communicator::world())};
   model.add(Dense({.units = 2}));

@@ -185,6 +185,36 @@ TEST_CASE("a run of own data ends early, or with nobody's data, on all ranks") {
   REQUIRE_THROWS_AS(run.trainer.fit(none, options), MismatchError);
 }
 
+TEST_CASE("a run of own data that ended within an epoch goes on there") {
+  const Communicator world = Communicator::world();
+  const std::int64_t count = 4 * world.rank() + 9;
+  const Part part(0, count);
+  FitOptions options{.epochs = 2,
+                     .batch_size = batch_size_of(world.rank()),
+                     .sharding = Sharding::own_data,
+                     .seed = 4};
+  Run whole, parted;
+  whole.trainer.fit(part, options);
+  options.max_steps = 2;
+  parted.trainer.fit(part, options);
+  options.max_steps.reset();
+  const History rest = parted.trainer.fit(part, options);
+  REQUIRE_ON_ALL_RANKS(world, rest.epochs.size() == 2 && rest.epochs[0].is_whole);
+  REQUIRE_ON_ALL_RANKS(
+      world, rest.epochs[0].training.num_samples == world.size() * (9 + 2 * (world.size() - 1)));
+  REQUIRE_ON_ALL_RANKS(world, parted.trainer.num_steps() == whole.trainer.num_steps());
+  REQUIRE_ON_ALL_RANKS(world,
+                       values_of(parted.model.variables()) == values_of(whole.model.variables()));
+  // With other data of one rank the next epoch begins, on all ranks.
+  options.max_steps = 1;
+  parted.trainer.fit(part, options);
+  options.max_steps.reset();
+  options.epochs = 1;
+  const bool is_last = world.rank() == world.size() - 1;
+  const History other = parted.trainer.fit(Part(0, is_last ? count - 1 : count), options);
+  REQUIRE_ON_ALL_RANKS(world, other.epochs[0].epoch == 3 && other.epochs[0].is_whole);
+}
+
 TEST_CASE("a join around a loop gives what one process gives") {
   const Communicator world = Communicator::world();
   for (const auto& cut : cuts_of(num_samples, world.size())) {
