@@ -35,13 +35,18 @@ std::string key_of(std::string long_name) {
   throw CLI::ValidationError("--config", path.string() + ": " + problem);
 }
 
+// Lists and objects may be nested too deeply to be shown.
+std::string text_of(const Json& json) {
+  return json.is_structured() ? fmt::format("an {}", json.type_name()) : json.dump();
+}
+
 Json object_in(const std::filesystem::path& path) {
   std::ifstream file(path);
   if (!file) refuse(path, std::system_category().message(errno));
   const Json json = Json::parse(file, nullptr, false);
   if (!json.is_object()) refuse(path, "expected a JSON object");
   if (json.value("schema", Json(schema)) != schema)
-    refuse(path, fmt::format("expected the schema {}, got {}", schema, json["schema"].dump()));
+    refuse(path, fmt::format("expected the schema {}, got {}", schema, text_of(json["schema"])));
   return json;
 }
 
@@ -67,7 +72,7 @@ void read_config_file(CLI::App& app, const std::filesystem::path& path) {
     if (option == nullptr)
       refuse(path, fmt::format("there is no option '{}'{}", key, suggestion_for(key, known)));
     if (item.value().is_structured() || item.value().is_null())
-      refuse(path, fmt::format("'{}' cannot be {}", key, item.value().dump()));
+      refuse(path, fmt::format("'{}' cannot be {}", key, text_of(item.value())));
     if (option->count() > 0) continue;
     try {
       option->add_result(item.value().is_string() ? item.value().get<std::string>()

@@ -77,7 +77,7 @@ TEST_CASE("what a file cannot say is refused, with a suggestion") {
   refuse(R"({"resume": "newest"})", "there is no option 'resume'");
   refuse(R"({"batch": 0})", "--batch: expected a whole number from 1 to");
   refuse(R"({"batch": 1.5})", "--batch: expected a whole number from 1 to");
-  refuse(R"({"batch": [1]})", "'batch' cannot be [1]");
+  refuse(R"({"batch": [1]})", "'batch' cannot be an array");
   refuse(R"({"batch": null})", "'batch' cannot be null");
   refuse(R"({"sync": "maybe"})", "file.json: ");
   refuse(R"({"schema": "lockstep.config.2"})", "expected the schema lockstep.config.1");
