@@ -221,8 +221,8 @@ void BatchNormalization::Parts::divide(const Record& record) noexcept {
   const auto num_ranks = static_cast<double>(forward->group().size());
   Grouping grouping{
       .num_channels = num_channels,
-      .channel_bytes = *std::ranges::max_element(record.count) / num_ranks *
-                       static_cast<double>(element_size),
+      .channel_bytes =
+          *std::ranges::max_element(record.count) / num_ranks * static_cast<double>(element_size),
       .is_alone = forward->group().is_solo(),
       .group_bytes = record.options->channel_group_bytes,
   };
