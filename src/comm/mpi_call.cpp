@@ -78,6 +78,13 @@ PendingCall::PendingCall(PendingCall&& other) noexcept
       call_(std::exchange(other.call_, std::nullopt)),
       request_(std::exchange(other.request_, MPI_REQUEST_NULL)) {}
 
+PendingCall& PendingCall::operator=(PendingCall&& other) noexcept {
+  std::swap(handle_, other.handle_);
+  std::swap(call_, other.call_);
+  std::swap(request_, other.request_);
+  return *this;
+}
+
 PendingCall::~PendingCall() {
   try {
     finish();
