@@ -79,10 +79,9 @@ PendingCall::PendingCall(PendingCall&& other) noexcept
       request_(std::exchange(other.request_, MPI_REQUEST_NULL)) {}
 
 PendingCall& PendingCall::operator=(PendingCall&& other) noexcept {
-  const PendingCall before(std::move(*this));
-  handle_ = std::exchange(other.handle_, nullptr);
-  call_ = std::exchange(other.call_, std::nullopt);
-  request_ = std::exchange(other.request_, MPI_REQUEST_NULL);
+  std::swap(handle_, other.handle_);
+  std::swap(call_, other.call_);
+  std::swap(request_, other.request_);
   return *this;
 }
 

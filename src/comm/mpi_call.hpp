@@ -87,7 +87,7 @@ class PendingCall {
  public:
   PendingCall() noexcept = default;  ///< nothing is under way
   PendingCall(PendingCall&& other) noexcept;
-  PendingCall& operator=(PendingCall&& other) noexcept;  ///< ends what was under way here
+  PendingCall& operator=(PendingCall&& other) noexcept;  ///< the two change places
   ~PendingCall();  ///< as finish(), but says nothing of errors
 
   /// Starts it; arguments and errors are those of call(). Collective.

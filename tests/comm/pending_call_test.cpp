@@ -64,6 +64,13 @@ TEST_CASE("pending call: one that is forgotten is finished, one that is moved go
       const PendingCall moved(std::move(pending));
     }
     REQUIRE_ON_ALL_RANKS(world, sums[1] == 2.0 * world.size());
+    PendingCall place;
+    for (int turn = 0; turn < 3; ++turn) {
+      sums = {1.0, 2.0};
+      place = begin_allreduce(world, sums);
+      place.finish();
+      REQUIRE_ON_ALL_RANKS(world, sums[0] == world.size());
+    }
   });
 }
 
