@@ -138,7 +138,7 @@ TEST_CASE("what does not fit is named at once, and nothing is loaded", "[io]") {
   const SharedFolder folder(ranks());
   Training training({.renorm = false});
   save_weights(training.model, folder / "file");
-  Sequential other(Strategy(Communicator::world()));
+  Sequential other(Strategy{Communicator::world()});
   other.add(Dense({.units = 4, .name = "dense_1"}));
   other.add(Dense({.units = 9, .dtype = DType::float32, .name = "dense"}));
   other.add(Dense({.units = 2}));
@@ -160,12 +160,12 @@ TEST_CASE("what does not fit is named at once, and nothing is loaded", "[io]") {
 
 TEST_CASE("two variables of one name in the file are refused", "[io]") {
   const SharedFolder folder(ranks());
-  Sequential model(Strategy(Communicator::world()));
+  Sequential model(Strategy{Communicator::world()});
   model.add(Dense({.units = 4, .name = "a.b"}));
   model.add(Dense({.units = 4, .name = "a"}));
   model.build({1, 4});
   REQUIRE_NOTHROW(save_weights(model, folder / "file"));
-  Sequential clash(Strategy(Communicator::world()));
+  Sequential clash(Strategy{Communicator::world()});
   clash.add(Dense({.units = 4, .normalizer = BatchNormalizationOptions{.name = "x"}, .name = "a"}));
   clash.add(Dense({.units = 4, .name = "a.x"}));
   clash.build({1, 4});
