@@ -113,6 +113,11 @@ TEST_CASE("weights that were saved give the same outputs, by any names and from 
       load_weights(other.model, folder / name);
       const bool is_same = is_identical(other.trainer->predict(few_images()), expected);
       REQUIRE_ON_ALL_RANKS(ranks(), is_same);
+      // The center of the next sums is where the data are.
+      Layer& layer = other.model.layer("batch_normalization");
+      const bool is_centered = is_identical(Tensor::copy_of(layer.variable("shift").value()),
+                                            Tensor::copy_of(layer.variable("moving_mean").value()));
+      REQUIRE_ON_ALL_RANKS(ranks(), is_centered);
       other.run(4);  // goes on
     }
   }
