@@ -11,7 +11,7 @@ using namespace lockstep::testing;
 namespace {
 
 const std::string cnn =
-    "train --model cnn --batch 256 --steps 12 --momentum 0.9 --schedule step:0.5:5 --save-every 3 "
+    "train --model cnn --batch 256 --steps 24 --momentum 0.9 --schedule step:0.5:5 --save-every 3 "
     "--seed 4 --quiet --out run";
 const std::string blobs = small + "--save-every 4 --quiet --out run";
 
@@ -45,7 +45,7 @@ TEST_CASE("a run that was killed and resumed leaves the checkpoint of one that w
     const Outcome resumed = outcome_of({cnn + " --resume", num_ranks}, broken.path());
     CAPTURE(resumed.error);
     REQUIRE(resumed.exit_code == 0);
-    CHECK(newest_of(broken) == "step_00000012.safetensors");
+    CHECK(newest_of(broken) == "step_00000024.safetensors");
     CHECK(content_of_newest(broken) == content_of_newest(unbroken));
   }
 }
@@ -54,14 +54,14 @@ TEST_CASE("a run that was stopped saves, says how to go on, and does so bit for 
   const TemporaryFolder unbroken, stopped;
   REQUIRE(outcome_of({cnn}, unbroken.path()).exit_code == 0);
   const std::string stopper =
-      "(until ls run/checkpoints/step* >/dev/null 2>&1; do sleep 0.01; done; touch run/stop) &";
+      "(until ls run/checkpoints/step* >/dev/null 2>&1; do sleep 0.01; done; kill -USR1 $$) &";
   const Outcome stop = outcome_of({.arguments = cnn, .preamble = stopper}, stopped.path());
   CAPTURE(stop.error);
   REQUIRE(stop.exit_code == 75);
   CHECK_THAT(stop.error,
              Catch::Contains("to go on: lockstep train --config run/config.json --resume\n"));
   REQUIRE(outcome_of({"train --config run/config.json --resume"}, stopped.path()).exit_code == 0);
-  CHECK(newest_of(stopped) == "step_00000012.safetensors");
+  CHECK(newest_of(stopped) == "step_00000024.safetensors");
   CHECK(content_of_newest(stopped) == content_of_newest(unbroken));
 }
 

@@ -57,7 +57,8 @@ Sequential model_of(const TrainingOptions& options) {
 }
 
 std::unique_ptr<Optimizer> optimizer_of(const TrainingOptions& options) {
-  const LearningRate rate = StepDecay{.initial = 0.05, .factor = 0.7, .interval = 3};
+  const LearningRate rate =
+      StepDecay{.initial = options.learning_rate, .factor = 0.7, .interval = 3};
   if (options.uses_adam) return std::make_unique<Adam>(AdamOptions{.learning_rate = rate});
   return std::make_unique<Sgd>(SgdOptions{.learning_rate = rate, .momentum = 0.9});
 }
@@ -70,10 +71,14 @@ const Dataset& few_images() {
 }
 
 Training::Training(const TrainingOptions& options) : model(model_of(options)) {
+  TrainerOptions trainer_options{.metrics = {std::make_shared<SparseCategoricalAccuracy>()},
+                                 .seed = options.seed};
+  if (options.dtype == DType::float16)
+    trainer_options.loss_scaling = LossScaling{.initial_scale = 8.0, .growth_interval = 4};
   model.build(few_images().input_shape().prepended(1));
-  trainer = std::make_unique<Trainer>(
-      model, optimizer_of(options), std::make_unique<SparseCategoricalCrossentropy>(),
-      TrainerOptions{.metrics = {std::make_shared<SparseCategoricalAccuracy>()}, .seed = 5});
+  trainer = std::make_unique<Trainer>(model, optimizer_of(options),
+                                      std::make_unique<SparseCategoricalCrossentropy>(),
+                                      std::move(trainer_options));
 }
 
 History Training::run(std::int64_t num_steps, std::vector<std::shared_ptr<Callback>> callbacks) {

@@ -113,6 +113,11 @@ TEST_CASE("weights that were saved give the same outputs, by any names and from 
       load_weights(other.model, folder / name);
       const bool is_same = is_identical(other.trainer->predict(few_images()), expected);
       REQUIRE_ON_ALL_RANKS(ranks(), is_same);
+      // The center of the next sums is where the data are.
+      Layer& layer = other.model.layer("batch_normalization");
+      const bool is_centered = is_identical(Tensor::copy_of(layer.variable("shift").value()),
+                                            Tensor::copy_of(layer.variable("moving_mean").value()));
+      REQUIRE_ON_ALL_RANKS(ranks(), is_centered);
       other.run(4);  // goes on
     }
   }
@@ -138,7 +143,7 @@ TEST_CASE("what does not fit is named at once, and nothing is loaded", "[io]") {
   const SharedFolder folder(ranks());
   Training training({.renorm = false});
   save_weights(training.model, folder / "file");
-  Sequential other(Strategy(Communicator::world()));
+  Sequential other(Strategy{Communicator::world()});
   other.add(Dense({.units = 4, .name = "dense_1"}));
   other.add(Dense({.units = 9, .dtype = DType::float32, .name = "dense"}));
   other.add(Dense({.units = 2}));
@@ -160,12 +165,12 @@ TEST_CASE("what does not fit is named at once, and nothing is loaded", "[io]") {
 
 TEST_CASE("two variables of one name in the file are refused", "[io]") {
   const SharedFolder folder(ranks());
-  Sequential model(Strategy(Communicator::world()));
+  Sequential model(Strategy{Communicator::world()});
   model.add(Dense({.units = 4, .name = "a.b"}));
   model.add(Dense({.units = 4, .name = "a"}));
   model.build({1, 4});
   REQUIRE_NOTHROW(save_weights(model, folder / "file"));
-  Sequential clash(Strategy(Communicator::world()));
+  Sequential clash(Strategy{Communicator::world()});
   clash.add(Dense({.units = 4, .normalizer = BatchNormalizationOptions{.name = "x"}, .name = "a"}));
   clash.add(Dense({.units = 4, .name = "a.x"}));
   clash.build({1, 4});
