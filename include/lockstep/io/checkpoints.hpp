@@ -43,10 +43,10 @@ struct Resumption {
 LOCKSTEP_EXPORT Resumption resume(Trainer& trainer, const std::filesystem::path& folder);
 
 struct CheckpointsOptions {
-  std::filesystem::path folder;  ///< made where it is missing
-  std::int64_t save_every = 0;   ///< steps; 0: at the end of every epoch
-  int keep = 3;                  ///< newest ones that are kept, >= 1
-  bool keep_best = true;         ///< likewise that of the smallest validation loss
+  std::filesystem::path folder = {};  ///< made where it is missing
+  std::int64_t save_every = 0;        ///< steps; 0: at the end of every epoch
+  int keep = 3;                       ///< newest ones that are kept, >= 1
+  bool keep_best = true;              ///< likewise that of the smallest validation loss
   WeightNames names = WeightNames::pytorch;
   std::string note = {};  ///< see CheckpointOptions
   /// Told on rank 0 why a save failed; the training goes on, and older checkpoints stay. Empty: the
