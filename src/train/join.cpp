@@ -9,22 +9,26 @@
 
 namespace lockstep {
 
+// The others, in their first step, are at an agreement too, whichever it is.
+void Trainer::Parts::prepare_without_data() {
+  if (gradients) return;
+  Shape shape;
+  const auto failure = attempt([&] {
+    static_cast<void>(model.variables());
+    shape = model.sample_shape().value().prepended(0);
+  });
+  if (failure) agree(replicas(), {"trainer", "join", -1}, {}, failure);
+  prepare(shape);
+}
+
 void Trainer::join() {
   Parts& parts = *parts_;
   parts.require(Activity::none, "join()");
-  parts.has_failed = true;  // until a step says otherwise
-  if (!parts.gradients) {
-    Shape shape;
-    const auto failure = attempt([&] {
-      static_cast<void>(parts.model.variables());
-      shape = parts.model.sample_shape().value().prepended(0);
-    });
-    // The others are at an agreement too, whichever it is.
-    if (failure) agree(parts.replicas(), {"trainer", "join", -1}, {}, failure);
-    parts.prepare(shape);
-  }
-  do parts.train([&] { return parts.no_batch(); });
-  while (!parts.is_out_of_data);
+  parts.make([&] {
+    parts.prepare_without_data();
+    do parts.train([&] { return parts.no_batch(); });
+    while (!parts.is_out_of_data);
+  });
 }
 
 void Trainer::fail(std::exception_ptr reason) {
@@ -33,9 +37,11 @@ void Trainer::fail(std::exception_ptr reason) {
   if (reason == nullptr)
     reason = std::make_exception_ptr(StateError("fail() was given no exception as its reason"));
   const auto rethrow_reason = [&]() -> Batch { std::rethrow_exception(reason); };
-  if (!parts.gradients)
-    agree(parts.replicas(), {"trainer", "data", -1}, {}, attempt(rethrow_reason));
-  parts.train(rethrow_reason);
+  parts.make([&] {
+    if (!parts.gradients)
+      agree(parts.replicas(), {"trainer", "data", -1}, {}, attempt(rethrow_reason));
+    parts.train(rethrow_reason);
+  });
   throw StateError("the ranks went on without the failure of this one");
 }
 
@@ -48,7 +54,7 @@ Join::~Join() noexcept(false) {
     finish();
     return;
   }
-  if (trainer_.parts_->has_failed) return;  // on all ranks
+  if (!trainer_.parts_->told_error.expired()) return;  // in flight on all ranks
   try {
     trainer_.fail(std::make_exception_ptr(
         StateError("the rank left its loop by an exception of its own, and makes no more steps")));

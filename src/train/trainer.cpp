@@ -250,9 +250,11 @@ Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
 const StepRecord& Trainer::step(const TensorView& inputs, const TensorView& targets,
                                 std::span<const std::int64_t> samples) {
   parts_->require(Activity::none, "step()");
-  parts_->has_failed = true;  // until a step says otherwise
-  parts_->prepare(inputs.shape());
-  return parts_->train([&] { return Batch{inputs, targets, samples}; });
+  parts_->make([&] {
+    parts_->prepare(inputs.shape());
+    parts_->train([&] { return Batch{inputs, targets, samples}; });
+  });
+  return parts_->record;
 }
 
 void Trainer::request_stop() noexcept { parts_->stop_requested = true; }

@@ -84,7 +84,8 @@ struct Trainer::Parts {
   bool stop_requested = false;                       ///< by this rank
   bool is_stopping = false;                          ///< agreed by all
   bool is_out_of_data = false;  ///< all ranks were in the last step, which was none
-  bool has_failed = false;      ///< the last step has, on all ranks
+  /// Of the last error of a step, which all ranks have thrown, as long as that is not caught.
+  std::weak_ptr<const ErrorOrigin> told_error;
   std::int64_t num_steps = 0;
   Position position;
   std::vector<std::int64_t> meeting_intervals;  ///< of the run's callbacks
@@ -111,6 +112,9 @@ struct Trainer::Parts {
 
   /// Builds the model if need be and agrees on what all ranks train. Collective.
   void prepare(const Shape& input_shape);
+
+  /// The same for a rank that has none.
+  void prepare_without_data();
 
   /// The same for samples of `data`; `describe` reads what else this `call` compares. What fails in
   /// that is told to the ranks that go on. Collective.
@@ -142,6 +146,11 @@ struct Trainer::Parts {
 
   /// Reads the samples of `indices` into this trainer's memory.
   [[nodiscard]] Batch read(const Dataset& data, std::span<const std::int64_t> indices);
+
+  /// Runs steps of a loop of the user's own, and remembers the error that all ranks throw.
+  /// Collective.
+  template <class Body>
+  void make(Body&& steps);
 
   /// What a rank brings to a step that has no more.
   [[nodiscard]] Batch no_batch();
@@ -196,7 +205,6 @@ struct Trainer::Parts {
 
 template <class Load>
 const StepRecord& Trainer::Parts::train(Load&& batch_of) {
-  has_failed = true;
   begin_step();
   if (carried) schedule.fail(num_steps, *std::exchange(carried, std::nullopt));
   const auto body = [&] {
@@ -205,7 +213,6 @@ const StepRecord& Trainer::Parts::train(Load&& batch_of) {
   };
   schedule.keep(num_steps, body, [&] { return place(); });
   finish_step();
-  has_failed = false;
   return record;
 }
 
@@ -217,6 +224,14 @@ void Trainer::Parts::meet(const char* callback, const char* place, std::int64_t 
     std::forward<Body>(body)();
   });
   assemble(replicas(), {"trainer", place, number}, std::exchange(carried, std::nullopt));
+}
+
+template <class Body>
+void Trainer::Parts::make(Body&& steps) {
+  const auto failure = attempt(std::forward<Body>(steps));
+  if (!failure) return;
+  told_error = failure->origin;
+  rethrow(*failure);
 }
 
 template <class Body>

@@ -48,7 +48,7 @@ TEST_CASE("the options of a run are those of the next one") {
       "--data synthetic:blobs --model mlp --dtype float64 --batch 32 --epochs 2 --steps 3 --lr "
       "0.25 --schedule step:0.5:7 --momentum 0.5 --bn-momentum 0.75 --optimizer adam --no-sync "
       "--statistics fast --precise-statistics --seed 18446744073709551615 --save-every 2 --keep 4 "
-      "--save-failure warn --stall-timeout 99 --nonfinite skip --quiet";
+      "--save-failure warn --stall-timeout 99 --nonfinite skip --drift-check 2 --quiet";
   const auto first = resolved({"train --dry-run --out run " + flags}, folder);
   REQUIRE(outcome_of({"train --out run " + flags, 2}, folder.path()).exit_code == 0);
   const auto kept = nlohmann::json::parse(content_of(folder / "run" / "config.json"));

@@ -47,9 +47,9 @@ TEST_CASE("a failure is one block, last on standard error, and a file of each ra
 }
 
 TEST_CASE("a later run removes the error files of an earlier one, and no other") {
-  const TemporaryFolder folder;
-  const auto errors = folder / "run" / "errors";
   for (const bool has_other : {false, true}) {
+    const TemporaryFolder folder;
+    const auto errors = folder / "run" / "errors";
     REQUIRE(outcome_of({diverging + "--out run", 2}, folder.path()).exit_code == 3);
     REQUIRE(std::filesystem::exists(errors / "rank_0001.json"));
     if (has_other) set_content(errors / "notes", "");

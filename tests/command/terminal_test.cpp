@@ -24,7 +24,7 @@ bool has_terminals() {
 Outcome outcome_in_terminal(const std::string& arguments, int columns) {
   return outcome_of({.arguments = arguments,
                      .around = "script -qec \"stty cols " + std::to_string(columns) +
-                               "; timeout --foreground 2 {}\" /dev/null"});
+                               "; timeout -s KILL --foreground 2 {}\" /dev/null"});
 }
 
 // Lines without the last, which may be torn.

@@ -203,6 +203,23 @@ TEST_CASE("a save that fails ends the run on all ranks, and older checkpoints st
   REQUIRE_ON_ALL_RANKS(ranks(), names_in(folder / "c") == names_of({2, 6, 8}));
 }
 
+TEST_CASE("replicas that have drifted apart are not saved, and end the run", "[io]") {
+  if (ranks().is_solo()) return;
+  const SharedFolder folder(ranks());
+  Training training;
+  const CheckpointsOptions options{
+      .folder = folder / "c", .save_every = 2, .on_failure = [](const std::string&) {}};
+  training.run(2, {saving(options)});
+  Variable& drifting = *training.model.variables().front();
+  if (ranks().rank() == 1) drifting.value().values<float>()[0] += 1.0F;
+  const Caught caught = caught_from([&] { training.run(6, {saving(options)}); });
+  INFO(caught.what);
+  REQUIRE_ON_ALL_RANKS(ranks(), caught.is(ErrorCode::mismatch));
+  REQUIRE_ON_ALL_RANKS(ranks(), caught.what.find(drifting.name()) != std::string::npos);
+  REQUIRE_ON_ALL_RANKS(ranks(), is_same_on_all_ranks(ranks(), caught));
+  REQUIRE_ON_ALL_RANKS(ranks(), names_in(folder / "c") == names_of({2}));
+}
+
 TEST_CASE("a save that fails may be told, and the run goes on to the same bits", "[io]") {
   const SharedFolder folder(ranks());
   Training training, plain;

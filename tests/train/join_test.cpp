@@ -317,6 +317,23 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("a rank tells of its own exception also after an error of all ranks was caught") {
+  const Communicator world = Communicator::world();
+  Run run;
+  const int last = world.size() - 1;
+  const Caught caught = caught_from([&] {
+    const Join join(run.trainer);
+    const Tensor x({2, 4}, DType::float64), t(Shape{3}, DType::int64);
+    CHECK_THROWS_AS(run.trainer.step(x, t), ArgumentError);
+    if (world.rank() == last) throw std::runtime_error("no file");
+    step(run.trainer, {1});
+  });
+  INFO(caught.what);
+  REQUIRE_ON_ALL_RANKS(
+      world, world.rank() == last ? caught.what == "no file" : caught.is(ErrorCode::state));
+  step(run.trainer, {1});
+}
+
 TEST_CASE("a rank that cannot make its step tells why") {
   const Communicator world = Communicator::world();
   const int num_ranks = world.size();
@@ -325,6 +342,7 @@ TEST_CASE("a rank that cannot make its step tells why") {
       Run run;
       if (!is_first) step(run.trainer, {1});
       const Caught caught = caught_from([&] {
+        const Join join(run.trainer);
         if (world.rank() == guilty)
           run.trainer.fail(std::make_exception_ptr(DataError("no labels")));
         step(run.trainer, {2});

@@ -56,8 +56,9 @@ struct CheckpointsOptions {
 
 /// Saves checkpoints while a trainer runs: after every so many steps or every epoch, after an epoch
 /// with the smallest validation loss of this run, and when fit() ends or is stopped. The link
-/// "latest" shows the newest one. Before each save replicas are compared by check_replicas(). Checkpoints of later steps than those of the run, which went back
-/// behind them, get the ending ".abandoned". All ranks have one.
+/// "latest" shows the newest one. Checkpoints of later steps than those of the run, which went back
+/// behind them, get the ending ".abandoned". Replicas that have drifted apart are not saved but end
+/// the run; see check_replicas(). All ranks have one.
 class LOCKSTEP_EXPORT Checkpoints final : public Callback {
  public:
   /// Throws ArgumentError for a negative save_every or keep < 1.
