@@ -26,7 +26,9 @@ IntegerGradientSums::IntegerGradientSums(std::size_t num_channels, bool is_adjus
       is_due_(merged_.size()),
       is_spoiled_(merged_.size()),
       terms_(merged_.size()),
-      largest_(2 * merged_.size()) {}
+      largest_(2 * merged_.size()) {
+  pairs_.clear(static_cast<std::int64_t>(num_channels));
+}
 
 void IntegerGradientSums::set_first_exponents(Variable& grid) noexcept {
   std::ranges::fill(grid.value().values<std::int64_t>(), first_measured_exponent);
