@@ -160,14 +160,15 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
   }
   write_scores(position.sums, epoch.training);
   epoch.is_whole = position.batch == num_batches;
-  if (fit_options.validation != nullptr && (epoch.is_whole || !is_stopping))
-    epoch.validation = evaluate(*fit_options.validation, fit_options.batch_size);
-  epoch.num_steps = num_steps;
-  epoch.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  // Before the validation: when that fails, the next run makes new steps.
   if (epoch.is_whole) {
     ++position.epoch;
     position.batch = 0;
   }
+  if (fit_options.validation != nullptr && (epoch.is_whole || !is_stopping))
+    epoch.validation = evaluate(*fit_options.validation, fit_options.batch_size);
+  epoch.num_steps = num_steps;
+  epoch.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   carry("on_epoch_end", [&] {
     const Doing doing(activity, Activity::meeting_callbacks);
     for (const auto& callback : fit_options.callbacks) callback->on_epoch_end(trainer, epoch);
