@@ -25,12 +25,21 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Columns = std::array<std::string, 5>;
 
+// What a file says may be long, which is for --json, and may not be for terminals.
+std::string shortened(const std::string& text) {
+  constexpr std::size_t width = 100;
+  std::string line = text.substr(0, width);
+  std::ranges::replace_if(
+      line, [](unsigned char c) { return c < ' ' || c == 0x7f; }, ' ');
+  return line + (text.size() > width ? "..." : "");
+}
+
 std::string checksum_of(const ls::TensorEntry& entry) {
   return entry.checksum ? fmt::format("{:08x}", *entry.checksum) : "-";
 }
 
 Columns columns_of(const ls::TensorEntry& entry) {
-  return {entry.name, std::string(ls::name_of(entry.dtype)), ls::to_string(entry.shape),
+  return {shortened(entry.name), std::string(ls::name_of(entry.dtype)), ls::to_string(entry.shape),
           std::to_string(entry.last - entry.first), checksum_of(entry)};
 }
 
@@ -52,19 +61,10 @@ std::string table_of(const std::vector<Columns>& rows) {
   return text;
 }
 
-// Long texts, such as configurations, are for --json.
-std::string shortened(const std::string& text) {
-  constexpr std::size_t width = 100;
-  std::string line = text.substr(0, width);
-  std::ranges::replace_if(
-      line, [](unsigned char c) { return c < ' ' || c == 0x7f; }, ' ');
-  return line + (text.size() > width ? "..." : "");
-}
-
 std::string text_of(const std::string& file, const ls::SafetensorsHeader& header) {
   std::string text;
   for (const auto& [key, value] : header.metadata)
-    text += fmt::format("{} = {}\n", key, shortened(value));
+    text += fmt::format("{} = {}\n", shortened(key), shortened(value));
   std::vector<Columns> rows{{"tensor", "dtype", "shape", "bytes", "crc32c"}};
   for (const ls::TensorEntry& entry : by_name(header.entries)) rows.push_back(columns_of(entry));
   return text + table_of(rows) +
@@ -158,7 +158,8 @@ std::string comparison_of(const InspectOptions& options) {
            "\n";
   if (differences.empty()) return "the files hold the same\n";
   std::string text;
-  for (const auto& [name, difference] : differences) text += name + ": " + difference + "\n";
+  for (const auto& [name, difference] : differences)
+    text += shortened(name) + ": " + difference + "\n";
   return text;
 }
 
