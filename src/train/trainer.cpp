@@ -156,15 +156,15 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
   }
   write_scores(position.sums, epoch.training);
   epoch.is_whole = position.batch >= rounds.num_batches;
+  if (epoch.is_whole) {  // also when its evaluation fails
+    ++position.epoch;
+    position.batch = 0;
+  }
   if (fit_options.validation != nullptr && (epoch.is_whole || !is_stopping))
     epoch.validation =
         evaluate(*fit_options.validation, rounds.first_sample ? 256 : fit_options.batch_size);
   epoch.num_steps = num_steps;
   epoch.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  if (epoch.is_whole) {
-    ++position.epoch;
-    position.batch = 0;
-  }
   carry("on_epoch_end", [&] {
     const Doing doing(activity, Activity::meeting_callbacks);
     for (const auto& callback : fit_options.callbacks) callback->on_epoch_end(trainer, epoch);
