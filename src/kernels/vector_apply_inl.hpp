@@ -87,8 +87,8 @@ void map_batch(const Map& map, const VectorBatch<T>& batch) {
 template <class T>
 bool is_worth_streaming(const VectorBatch<T>& batch) {
   const auto& [outer, channels, inner] = batch.columns;
-  return batch.is_streamed || outer * channels * inner >=
-                                  min_streamed_bytes / static_cast<std::int64_t>(sizeof(T));
+  return batch.is_streamed ||
+         outer * channels * inner >= min_streamed_bytes / static_cast<std::int64_t>(sizeof(T));
 }
 
 // y = activation((x - center) * scale + shift + residual).
@@ -137,14 +137,15 @@ void apply_branches(const VectorBatch<T>& batch, const AffineView& output, T* y,
                     std::uint8_t* gates) {
   const auto run = [&]<bool has_residual>(std::bool_constant<has_residual>) {
     const bool is_streamed = y != batch.x && y != batch.residual && is_worth_streaming(batch);
-    map_batch(OutputMap<T, branches, has_residual>{batch.x,
-                                                 batch.residual,
-                                                 y,
-                                                 is_streamed ? y : nullptr,
-                                                 gates,
-                                                 {output},
-                                                 {hn::ScalableTag<WideOf<T>>(), batch.activation}},
-            batch);
+    map_batch(
+        OutputMap<T, branches, has_residual>{batch.x,
+                                             batch.residual,
+                                             y,
+                                             is_streamed ? y : nullptr,
+                                             gates,
+                                             {output},
+                                             {hn::ScalableTag<WideOf<T>>(), batch.activation}},
+        batch);
   };
   if (batch.residual == nullptr)
     run(std::false_type());

@@ -15,7 +15,8 @@ bool are_same(const TensorFile& a, const TensorFile& b) {
          std::ranges::equal(a.tensors, b.tensors, [](const auto& x, const auto& y) {
            return x.first == y.first && x.second.dtype() == y.second.dtype() &&
                   x.second.shape() == y.second.shape() &&
-                  std::ranges::equal(bytes_of(TensorView(x.second)), bytes_of(TensorView(y.second)));
+                  std::ranges::equal(bytes_of(TensorView(x.second)),
+                                     bytes_of(TensorView(y.second)));
          });
 }
 

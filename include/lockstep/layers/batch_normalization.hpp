@@ -55,7 +55,8 @@ class LOCKSTEP_EXPORT BatchNormalizationTape final : public Tape {
 /// MPI_Iallreduce per group of channels where those go through the cache one after another; up to
 /// three in a forward whose mean jumped by more than 2^10 standard deviations, and with
 /// Statistics::exact in a pass of which some channel's numbers became thousands of times larger or
-/// smaller than in the call before (in dense layers of 16 or 32 bits: 10 times smaller). In inference mode the moving statistics normalize and nothing is communicated.
+/// smaller than in the call before (in dense layers of 16 or 32 bits: 10 times smaller). In
+/// inference mode the moving statistics normalize and nothing is communicated.
 ///
 /// Ioffe and Szegedy: Batch Normalization, 2015.
 class LOCKSTEP_EXPORT BatchNormalization : public Layer {
