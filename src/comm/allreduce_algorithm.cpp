@@ -14,8 +14,9 @@ constexpr long long longest_short_message = 10 * 1024;  // bytes
 class Parameter {
  public:
   Parameter() noexcept {
-    int provided = 0, index = 0, count = 0, value = 0;
-    is_known_ = MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) == MPI_SUCCESS &&
+    int level = 0, provided = 0, index = 0, count = 0, value = 0;
+    MPI_Query_thread(&level);  // Open MPI would take another one for that of all MPI
+    is_known_ = MPI_T_init_thread(level, &provided) == MPI_SUCCESS &&
                 MPI_T_cvar_get_index("coll_libnbc_iallreduce_algorithm", &index) == MPI_SUCCESS &&
                 MPI_T_cvar_handle_alloc(index, nullptr, &handle_, &count) == MPI_SUCCESS &&
                 count == 1 && MPI_T_cvar_read(handle_, &value) == MPI_SUCCESS &&

@@ -15,6 +15,7 @@ enum Tag : int { question = 1, answer = 2 };
 // All of this process. Threads that wait take turns.
 std::mutex mutex;
 std::vector<Beats*> all;
+std::shared_ptr<Beats> shared;
 
 using HostName = std::array<char, 64>;
 
@@ -62,6 +63,17 @@ Beats::~Beats() {
   if (is_mpi_running()) drop_sent_messages();
   // What MPI may still read must stay where it is.
   for (auto& message : outgoing_) static_cast<void>(message.release());
+}
+
+void Beats::share(const std::shared_ptr<Beats>& beats) {
+  if (!shared) shared = beats;
+}
+
+void Beats::end_sharing() noexcept { shared.reset(); }
+
+std::shared_ptr<Beats> Beats::shared_by(MPI_Comm members) {
+  if (!shared || std::ranges::count(shared->ranks_of(members), MPI_UNDEFINED) > 0) return nullptr;
+  return shared;
 }
 
 void Beats::ask(bool is_stalled) {

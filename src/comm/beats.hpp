@@ -33,8 +33,8 @@ struct Beat {
 /// The beat of a rank that has waited for the collective `entry` since `start`.
 [[nodiscard]] Beat beat_of(const JournalEntry& entry, Clock::time_point start);
 
-/// A control communicator for a communicator and all that are made of it. Nothing passes through it
-/// as long as nobody waits unduly.
+/// A control communicator for a communicator and all that are made of it, or for all there are.
+/// Nothing passes through it as long as nobody waits unduly.
 class Beats {
  public:
   /// Collective.
@@ -42,6 +42,13 @@ class Beats {
   ~Beats();
   Beats(const Beats&) = delete;
   Beats& operator=(const Beats&) = delete;
+
+  /// From now on `beats`, which is of all ranks of MPI_COMM_WORLD, serves every new communicator of
+  /// theirs: a rank that has none left still answers. The first one stays until end_sharing().
+  static void share(const std::shared_ptr<Beats>& beats);
+  static void end_sharing() noexcept;
+  /// What is shared, where it knows all `members`; equal on all of them. May be null.
+  [[nodiscard]] static std::shared_ptr<Beats> shared_by(MPI_Comm members);
 
   [[nodiscard]] int rank() const noexcept { return rank_; }
   [[nodiscard]] const std::string& host(int rank) const {
@@ -61,7 +68,7 @@ class Beats {
   /// True when a lower rank has said that it is about to end the job.
   [[nodiscard]] bool is_lower_rank_stalled() const noexcept { return is_lower_rank_stalled_; }
 
-  /// The ranks here of the members of another communicator.
+  /// The ranks here of the members of another communicator; MPI_UNDEFINED for strangers.
   [[nodiscard]] std::vector<int> ranks_of(MPI_Comm members) const;
 
  private:

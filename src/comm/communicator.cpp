@@ -16,6 +16,7 @@
 #include "comm/last_resort.hpp"
 #include "comm/mpi_call.hpp"
 #include "lockstep/base/error.hpp"
+#include "lockstep/comm/collectives.hpp"
 #include "lockstep/comm/mpi.hpp"
 
 namespace lockstep {
@@ -30,6 +31,15 @@ std::unique_ptr<Handle> child_of(Handle& parent, MPI_Comm communicator, int colo
   child->beats = parent.beats;
   child->id = RandomKey(parent.id).with(++parent.num_children).with(std::int64_t{color}).bits(0);
   return child;
+}
+
+// Higher than that of every communicator that one of the ranks has from the user.
+std::uint64_t new_id(const Communicator& group) {
+  static std::int64_t last = 0;
+  std::array<std::int64_t, 1> next{last + 1};
+  allreduce(group, next, Reduction::maximum);
+  last = next[0];
+  return static_cast<std::uint64_t>(last);
 }
 
 }  // namespace
@@ -73,7 +83,11 @@ Communicator detail::duplicate(const void* mpi_communicator) {
                                                     Ownership::borrowed));
   shake_hands(users);
   Communicator result = users.dup();
-  if (!result.is_solo()) result.handle()->beats = std::make_shared<Beats>(result);
+  if (result.is_solo()) return result;
+  result.handle()->id = new_id(result);
+  auto& beats = result.handle()->beats;
+  beats = Beats::shared_by(result.handle()->communicator);
+  if (!beats) beats = std::make_shared<Beats>(result);
   return result;
 }
 

@@ -5,6 +5,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "comm/beats.hpp"
 #include "comm/caller.hpp"
 #include "comm/last_resort.hpp"
 #include "comm/mpi_call.hpp"
@@ -43,17 +44,22 @@ void meet_at_end(const Communicator& world) {
 Environment::Environment()
     : owns_mpi_(start_mpi(nullptr, nullptr)),
       exceptions_in_flight_(std::uncaught_exceptions()),
-      world_(Communicator::world()) {}
+      world_(Communicator::world()) {
+  Beats::share(world_.handle()->beats);
+}
 
 Environment::Environment(int& argc, char**& argv)
     : owns_mpi_(start_mpi(&argc, &argv)),
       exceptions_in_flight_(std::uncaught_exceptions()),
-      world_(Communicator::world()) {}
+      world_(Communicator::world()) {
+  Beats::share(world_.handle()->beats);
+}
 
 Environment::~Environment() {
   if (!owns_mpi_ || !is_mpi_running() || std::uncaught_exceptions() != exceptions_in_flight_)
     return;
   static_cast<void>(attempt([&] { meet_at_end(world_); }));
+  Beats::end_sharing();
   world_ = Communicator();
   const LastResort resort("MPI_Finalize", longest_call());
   MPI_Finalize();
