@@ -10,10 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "config_file.hpp"
 #include "exit_code.hpp"
 #include "lockstep/base/version.hpp"
 #include "lockstep/comm/collectives.hpp"
 #include "options_json.hpp"
+#include "suggestion.hpp"
 
 namespace {
 
@@ -41,9 +43,20 @@ void read_environment(CLI::App& app) {
   }
 }
 
+// What may have been meant by a flag that is not known.
+std::string hint_about(const CLI::App& app) {
+  const std::vector<std::string> unknown = app.remaining();
+  if (unknown.empty()) return "";
+  std::vector<std::string> known;
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  return suggestion_for(unknown.front(), known);
+}
+
 Order parse(int argc, char** argv) {
   TrainOptions train_options;
   BenchOptions bench_options;
+  InspectOptions inspect_options;
   CLI::App app("Synchronized batch normalization on all ranks of an MPI job.", "lockstep");
   app.set_version_flag("--version", LOCKSTEP_VERSION);
   app.require_subcommand(1);
@@ -54,15 +67,24 @@ Order parse(int argc, char** argv) {
   CLI::App* bench =
       app.add_subcommand("bench", "measure against the speed of memory; alone or under mpirun");
   add_bench_options(*bench, bench_options);
+  CLI::App* inspect = app.add_subcommand("inspect", "show and verify a checkpoint");
+  add_inspect_options(*inspect, inspect_options);
   try {
     app.parse(argc, argv);
-    for (CLI::App* subcommand : app.get_subcommands()) read_environment(*subcommand);
+    for (CLI::App* subcommand : app.get_subcommands())
+      if (subcommand != inspect) read_environment(*subcommand);
+    if (!train_options.config.empty()) read_config_file(*train, train_options.config);
+    if (inspect->parsed()) return inspect_options;
     return bench->parsed() ? Order(bench_options) : Order(train_options);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // help or version
-    std::string about = "lockstep";
-    for (const CLI::App* subcommand : app.get_subcommands()) about += " " + subcommand->get_name();
-    std::fprintf(stderr, "lockstep: %s\nTry %s --help\n", error.what(), about.c_str());
+    std::string about = "lockstep", hint;
+    for (const CLI::App* subcommand : app.get_subcommands()) {
+      about += " " + subcommand->get_name();
+      hint = hint_about(*subcommand);
+    }
+    std::fprintf(stderr, "lockstep: %s%s\nTry %s --help\n", error.what(), hint.c_str(),
+                 about.c_str());
     return exit_usage;
   }
 }
@@ -74,6 +96,7 @@ nlohmann::json json_of(const Order& order) {
 Order order_of(std::size_t kind, const nlohmann::json& content) {
   if (kind == Order(TrainOptions{}).index()) return content.get<TrainOptions>();
   if (kind == Order(BenchOptions{}).index()) return content.get<BenchOptions>();
+  if (kind == Order(InspectOptions{}).index()) return content.get<InspectOptions>();
   return content.get<int>();
 }
 

@@ -78,12 +78,14 @@ std::string header_of(const TrainOptions& options, const std::vector<std::string
 }  // namespace
 
 Report::Report(const TrainOptions& options, const std::vector<std::string>& hosts,
-               std::int64_t num_training_samples)
+               std::int64_t num_training_samples, std::int64_t first_step, std::int64_t num_epochs)
     : options_(options),
       has_progress_line_(!options.json && !options.quiet && terminal_width() > 0),
-      num_steps_(num_steps_of(options, num_training_samples)) {
+      num_steps_(num_steps_of(options, num_training_samples)),
+      first_step_(first_step) {
   if (!options.out.empty())
-    folder_.emplace(options.out, configuration_of(options, static_cast<int>(hosts.size())));
+    folder_.emplace(options.out, configuration_of(options, static_cast<int>(hosts.size())),
+                    num_epochs);
   if (!options.quiet) show(stderr, header_of(options, hosts));
 }
 
@@ -93,6 +95,7 @@ Report::~Report() {
 
 void Report::on_step_end(ls::Trainer&, const ls::StepRecord& record) {
   num_samples_ += record.training.num_samples;
+  num_epoch_samples_ += record.training.num_samples;
   if (options_.quiet || since_progress_.seconds() < (has_progress_line_ ? 0.1 : 30.0)) return;
   since_progress_ = Stopwatch();
   const std::string progress = progress_of(record);
@@ -104,8 +107,9 @@ void Report::on_step_end(ls::Trainer&, const ls::StepRecord& record) {
 
 std::string Report::progress_of(const ls::StepRecord& record) const {
   const double seconds = since_start_.seconds();
-  const auto num_done = static_cast<double>(record.step + 1);
-  const double seconds_left = seconds / num_done * (static_cast<double>(num_steps_) - num_done);
+  const auto num_done = static_cast<double>(record.step + 1 - first_step_);
+  const auto num_left = static_cast<double>(num_steps_ - record.step - 1);
+  const double seconds_left = seconds / num_done * num_left;
   return fmt::format(
       "step {}/{}  loss {:.4f}  accuracy {:.3f}  {:.0f} samples/s  communication {:.0f}%  {} left",
       record.step + 1, num_steps_, record.training.loss, record.training.metrics[0],
@@ -114,8 +118,9 @@ std::string Report::progress_of(const ls::StepRecord& record) const {
 }
 
 void Report::on_epoch_end(ls::Trainer&, const ls::EpochRecord& record) {
-  const Speed speed{static_cast<double>(record.training.num_samples) / record.seconds,
+  const Speed speed{static_cast<double>(num_epoch_samples_) / record.seconds,
                     since_epoch_.communication_share()};
+  num_epoch_samples_ = 0;
   since_epoch_ = Stopwatch();
   const ls::Record fields = fields_of(record, speed);
   if (folder_) folder_->add(fields, record, record.num_steps == num_steps_ || !record.is_whole);

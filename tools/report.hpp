@@ -16,10 +16,11 @@
 /// standard error, except for the progress line of a terminal, which stands where the results will.
 class Report final : public lockstep::Callback {
  public:
-  /// Says the header. `hosts` are those of all ranks. Throws DataError when the run folder cannot
-  /// be made.
+  /// Says the header. `hosts` are those of all ranks; a run that goes on does so after `first_step`
+  /// steps and `num_epochs` epochs, which are 0 otherwise. Throws DataError when the run folder
+  /// cannot be made.
   Report(const TrainOptions& options, const std::vector<std::string>& hosts,
-         std::int64_t num_training_samples);
+         std::int64_t num_training_samples, std::int64_t first_step, std::int64_t num_epochs);
 
   /// Erases the progress line.
   ~Report() override;
@@ -42,9 +43,11 @@ class Report final : public lockstep::Callback {
 
   TrainOptions options_;
   std::optional<RunFolder> folder_;
-  bool has_progress_line_;        // on a terminal
-  std::int64_t num_steps_;        // of the whole run
-  std::int64_t num_samples_ = 0;  // so far
+  bool has_progress_line_;              // on a terminal
+  std::int64_t num_steps_;              // of the whole run
+  std::int64_t first_step_;             // of this part of it
+  std::int64_t num_samples_ = 0;        // so far
+  std::int64_t num_epoch_samples_ = 0;  // of this epoch, but those before the run went on
   Stopwatch since_start_;
   Stopwatch since_epoch_;
   Stopwatch since_progress_;

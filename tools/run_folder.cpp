@@ -3,6 +3,10 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <array>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -23,8 +27,40 @@ std::filesystem::path made(std::filesystem::path folder) {
   return folder;
 }
 
-ls::JsonLinesWriter new_metrics(const std::filesystem::path& path) {
-  ls::write_file(path, "");
+using Json = nlohmann::json;
+
+// The epoch of a line of metrics, if it is one of the first `num_epochs`.
+std::optional<ls::EpochRecord> epoch_in(const std::string& line, std::int64_t num_epochs) {
+  try {
+    const Json json = Json::parse(line);
+    const auto number = [&](const char* name) {
+      const Json& value = json.at(name);  // null stands for what is not finite
+      return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+    };
+    ls::EpochRecord epoch;
+    epoch.epoch = json.at("epoch").get<std::int64_t>() - 1;
+    epoch.num_steps = json.at("step").get<std::int64_t>();
+    epoch.training = {0, number("loss"), {number("accuracy")}};
+    epoch.validation = ls::Scores{0, number("validation_loss"), {number("validation_accuracy")}};
+    if (epoch.epoch >= num_epochs) return std::nullopt;
+    return epoch;
+  } catch (const Json::exception&) {
+    return std::nullopt;  // of another kind, or cut off when the run before died
+  }
+}
+
+// Keeps the lines of the first `num_epochs` epochs, which are added to `epochs`.
+ls::JsonLinesWriter metrics_of(std::int64_t num_epochs, const std::filesystem::path& path,
+                               std::vector<ls::EpochRecord>& epochs) {
+  std::string kept;
+  std::ifstream file(path);
+  for (std::string line; num_epochs > 0 && std::getline(file, line);) {
+    const auto epoch = epoch_in(line, num_epochs);
+    if (!epoch) continue;
+    epochs.push_back(*epoch);
+    kept += line + "\n";
+  }
+  ls::write_file(path, kept);
   return ls::JsonLinesWriter(path);
 }
 
@@ -48,8 +84,10 @@ std::vector<ls::Curve> curves_of(const std::vector<ls::EpochRecord>& epochs) {
 
 }  // namespace
 
-RunFolder::RunFolder(std::filesystem::path folder, const std::string& configuration)
-    : folder_(made(std::move(folder))), metrics_(new_metrics(folder_ / "metrics.jsonl")) {
+RunFolder::RunFolder(std::filesystem::path folder, const std::string& configuration,
+                     std::int64_t num_epochs)
+    : folder_(made(std::move(folder))),
+      metrics_(metrics_of(num_epochs, folder_ / "metrics.jsonl", epochs_)) {
   ls::write_file(folder_ / "config.json", configuration);
   draw();
 }

@@ -1,7 +1,8 @@
-// What a run leaves behind: config.json, metrics.jsonl and curves.svg in a folder.
+// What a run leaves behind besides checkpoints: config.json, metrics.jsonl and curves.svg.
 
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -12,9 +13,10 @@
 
 class RunFolder {
  public:
-  /// Makes the folder where it is missing, and replaces the files of an earlier run. Throws
-  /// DataError when that fails.
-  RunFolder(std::filesystem::path folder, const std::string& configuration);
+  /// Makes the folder where it is missing, and replaces the files of an earlier run. One that goes
+  /// on after `num_epochs` keeps the metrics of these. Throws DataError when that fails.
+  RunFolder(std::filesystem::path folder, const std::string& configuration,
+            std::int64_t num_epochs);
 
   /// Adds a line to the metrics and a point to the curves, which are drawn after the last epoch,
   /// and every ten seconds before it. Throws DataError when that fails.

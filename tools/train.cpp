@@ -1,13 +1,17 @@
 #include "train.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <optional>
 
 #include "data_source.hpp"
+#include "failure_report.hpp"
 #include "hosts.hpp"
 #include "lockstep/base/error.hpp"
+#include "lockstep/io/checkpoints.hpp"
 #include "lockstep/model/loss.hpp"
 #include "lockstep/parallel/strategy.hpp"
 #include "lockstep/train/metric.hpp"
@@ -17,31 +21,53 @@
 #include "lockstep/train/trainer.hpp"
 #include "models.hpp"
 #include "on_all_ranks.hpp"
+#include "output.hpp"
 #include "report.hpp"
+#include "resumption.hpp"
 
 namespace ls = lockstep;
 
 namespace {
 
-std::unique_ptr<ls::Optimizer> optimizer_of(const TrainOptions& options) {
+std::unique_ptr<ls::Optimizer> optimizer_of(const TrainOptions& options,
+                                            const ls::LearningRate& learning_rate) {
   if (options.optimizer == "adam")
-    return std::make_unique<ls::Adam>(ls::AdamOptions{.learning_rate = options.learning_rate});
+    return std::make_unique<ls::Adam>(ls::AdamOptions{.learning_rate = learning_rate});
   return std::make_unique<ls::Sgd>(
-      ls::SgdOptions{.learning_rate = options.learning_rate, .momentum = options.momentum});
+      ls::SgdOptions{.learning_rate = learning_rate, .momentum = options.momentum});
 }
 
-ls::FitOptions fit_options_of(const TrainOptions& options, const DataSource& data) {
-  ls::FitOptions fit{.epochs = options.epochs,
+// What is left of the training.
+ls::FitOptions fit_options_of(const TrainOptions& options, const DataSource& data,
+                              const ls::Trainer& trainer) {
+  const auto rest = [](std::int64_t all, std::int64_t done) {
+    return std::max<std::int64_t>(all - done, 0);
+  };
+  ls::FitOptions fit{.epochs = rest(options.epochs, trainer.num_epochs()),
                      .batch_size = options.batch,
                      .seed = options.seed,
+                     .drift_check = options.drift_check,
                      .validation = data.validation.get()};
-  if (options.steps > 0) fit.max_steps = options.steps;
+  if (options.steps > 0) fit.max_steps = rest(options.steps, trainer.num_steps());
   return fit;
+}
+
+std::shared_ptr<ls::Callback> checkpoints_of(const TrainOptions& options, int num_ranks) {
+  ls::CheckpointsOptions checkpoints{.folder = checkpoint_folder_of(options),
+                                     .save_every = options.save_every,
+                                     .keep = options.keep,
+                                     .note = configuration_of(options, num_ranks)};
+  if (options.save_failure == "warn")
+    checkpoints.on_failure = [](const std::string& reason) {
+      show(stderr, "lockstep: no checkpoint was saved: " + reason + "\n");
+    };
+  return std::make_shared<ls::Checkpoints>(std::move(checkpoints));
 }
 
 // Steps refuse what is not finite, but after the last one there is none to do so, and where they
 // skip it there may have been nothing else.
 void check_finite(const ls::History& history) {
+  if (history.epochs.empty()) return;
   const ls::EpochRecord& last = history.epochs.back();
   const bool is_finite = std::isfinite(last.training.loss) && std::isfinite(last.validation->loss);
   if (is_finite && last.training.num_samples > 0) return;
@@ -64,20 +90,28 @@ bool train(const ls::Communicator& world, const TrainOptions& options) {
                      strategy);
   });
   model->build(data.training->input_shape().prepended(1));
-  const auto hosts = host_names(world);
-  std::shared_ptr<Report> report;  // rank 0 speaks
-  on_all_ranks(world, [&] {
-    if (world.rank() == 0)
-      report = std::make_shared<Report>(options, hosts, data.training->num_samples());
-  });
-
-  ls::Trainer trainer(*model, optimizer_of(options),
+  const std::int64_t steps_per_epoch =
+      (data.training->num_samples() + options.batch - 1) / options.batch;
+  const ls::LearningRate learning_rate = learning_rate_of(options, steps_per_epoch);
+  ls::Trainer trainer(*model, optimizer_of(options, learning_rate),
                       std::make_unique<ls::SparseCategoricalCrossentropy>(),
                       {.metrics = {std::make_shared<ls::SparseCategoricalAccuracy>()},
                        .seed = options.seed,
                        .nonfinite = nonfinite_of(options)});
-  ls::FitOptions fit = fit_options_of(options, data);
+  resume_as_told(trainer, options);
+  trainer.optimizer().set_learning_rate(learning_rate);  // options go before what was saved
+
+  const auto hosts = host_names(world);
+  std::shared_ptr<Report> report;  // rank 0 speaks
+  on_all_ranks(world, [&] {
+    if (world.rank() != 0) return;
+    remove_error_files(error_folder_of(options.out));  // of an earlier run
+    report = std::make_shared<Report>(options, hosts, data.training->num_samples(),
+                                      trainer.num_steps(), trainer.num_epochs());
+  });
+  ls::FitOptions fit = fit_options_of(options, data, trainer);
   if (report) fit.callbacks = {report};
+  if (!options.out.empty()) fit.callbacks.push_back(checkpoints_of(options, world.size()));
   std::optional<ls::StopFile> stop_file;  // rank 0 looks
   if (report && !options.out.empty())
     stop_file.emplace(std::filesystem::path(options.out) / "stop");
@@ -86,6 +120,7 @@ bool train(const ls::Communicator& world, const TrainOptions& options) {
   if (history.is_stopped) {
     if (stop_file) stop_file->remove();
     if (report) report->finish(trainer.num_steps(), true);
+    if (report) show(stderr, advice_to_go_on(options, world.size()));
     return false;
   }
   check_finite(history);

@@ -10,8 +10,12 @@
 
 namespace lockstep {
 
-/// True when none is NaN or infinite. One pass at the speed of memory.
+/// True when none is NaN or infinite.
 [[nodiscard]] bool are_finite(std::span<const double> values) noexcept;
+
+/// values = source, a parameter's; true when they are finite. In the same pass, so that it costs
+/// nothing beside reading them.
+[[nodiscard]] bool read_if_finite(const TensorView& source, std::span<double> values) noexcept;
 
 /// An element of a tensor, and where it lies in memory order.
 struct Element {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/random.hpp"
+#include "comm/begin_allreduce.hpp"
 #include "comm/journal.hpp"
 #include "lockstep/comm/collectives.hpp"
 
@@ -28,7 +29,8 @@ Exchange::Exchange(const Communicator& group, std::string layer, std::string pha
                    std::size_t length, Payload payload)
     : group_(group.is_solo() ? Communicator() : group.dup()),
       meeting_{std::move(layer), std::move(phase), -1},
-      name_hash_(RandomKey(0).with(meeting_.layer).with(meeting_.phase).bits(0)) {
+      name_hash_(RandomKey(0).with(meeting_.layer).with(meeting_.phase).bits(0)),
+      num_sent_(num_words + length) {
   if (payload == Payload::doubles)
     doubles_.words.resize(num_words + length);
   else
@@ -43,12 +45,11 @@ template std::span<double> Exchange::Message<double>::payload() noexcept;
 template std::span<std::int64_t> Exchange::Message<std::int64_t>::payload() noexcept;
 
 template <class T>
-void Exchange::Message<T>::merge(const Communicator& group, bool has_failed, std::uint64_t f) {
+void Exchange::Message<T>::stamp(bool has_failed, std::uint64_t f) noexcept {
   words[num_failed] = has_failed ? T{1} : T{0};
   words[fingerprint] = static_cast<T>(f);
   words[square_high] = static_cast<T>(f * f / half);
   words[square_low] = static_cast<T>(f * f % half);
-  allreduce(group, words, Reduction::sum);
 }
 
 template <class T>
@@ -66,14 +67,41 @@ std::uint64_t Exchange::place() const noexcept {
          half;
 }
 
+void Exchange::divide(std::size_t num_parts, std::size_t length) noexcept {
+  num_parts_ = num_parts;
+  num_sent_ = num_words + length;
+}
+
 void Exchange::merge(std::int64_t step, const std::optional<Failure>& failure,
+                     const Content& content) {
+  start(step, failure, content);
+  finish();
+}
+
+void Exchange::start(std::int64_t step, const std::optional<Failure>& failure,
                      const Content& content) {
   rethrow_if_known(group_, failure);
   meeting_.step = step < 0 ? num_appointments_ : step;
   ++num_appointments_;
   round_ = 0;
   content_ = content;
-  merge_round(failure);
+  if (num_parts_ == 1) return merge_round(failure);
+  const Journal::Place here(meeting_);
+  stamp(failure);
+  if (!group_.is_solo())
+    visit_message([&](auto& message) {
+      pending_ = begin_allreduce(group_, std::span(message.words).first(num_sent_));
+    });
+  if (!failure) return;
+  pending_.finish();
+  judge(failure);
+}
+
+void Exchange::finish() {
+  if (num_parts_ == 1) return;
+  const Journal::Place here(meeting_);
+  pending_.finish();
+  judge(std::nullopt);
 }
 
 void Exchange::merge_again(const std::optional<Failure>& failure) {
@@ -83,22 +111,39 @@ void Exchange::merge_again(const std::optional<Failure>& failure) {
 }
 
 void Exchange::merge_round(const std::optional<Failure>& failure) {
-  if (integers_.words.empty())
-    merge_message(doubles_, failure);
-  else
-    merge_message(integers_, failure);
+  const Journal::Place here(meeting_);
+  stamp(failure);
+  if (!group_.is_solo())
+    visit_message([&](auto& message) {
+      allreduce(group_, std::span(message.words).first(num_sent_), Reduction::sum);
+    });
+  judge(failure);
 }
 
-template <class T>
-void Exchange::merge_message(Message<T>& message, const std::optional<Failure>& failure) {
-  const Journal::Place here(meeting_);
-  if (failure) std::ranges::fill(message.payload(), T{0});
+template <class Visit>
+void Exchange::visit_message(Visit&& visit) {
+  if (integers_.words.empty())
+    visit(doubles_);
+  else
+    visit(integers_);
+}
+
+void Exchange::stamp(const std::optional<Failure>& failure) {
+  visit_message([&](auto& message) {
+    if (failure) std::ranges::fill(message.payload(), 0);
+    if (!group_.is_solo()) message.stamp(failure.has_value(), place());
+  });
+}
+
+// Throws what the merged message says.
+void Exchange::judge(const std::optional<Failure>& failure) {
   if (group_.is_solo()) {
     if (failure) raise(failure);
     return;
   }
-  message.merge(group_, failure.has_value(), place());
-  if (!message.is_good(group_.size())) raise(failure);
+  visit_message([&](const auto& message) {
+    if (!message.is_good(group_.size())) raise(failure);
+  });
 }
 
 void Exchange::maximum(std::span<double> values) {

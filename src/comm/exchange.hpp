@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/failure.hpp"
+#include "comm/mpi_call.hpp"
 #include "lockstep/comm/communicator.hpp"
 
 namespace lockstep {
@@ -23,7 +24,8 @@ struct Content {
 /// What a message consists of. Sums of integers are the same in any order.
 enum class Payload : std::uint8_t { doubles, integers };
 
-/// The merge of one layer and phase: a communicator and a message length of its own for life.
+/// The merge of one layer and phase: a communicator of its own for life, and a message length that
+/// all ranks know.
 ///
 /// Every message begins with status words, so that a failure anywhere is known everywhere after
 /// the message that was due anyway. A rank that failed still sends (zeros and its flag); then a
@@ -41,12 +43,24 @@ class Exchange {
 
   [[nodiscard]] const Communicator& group() const noexcept { return group_; }
 
+  /// From now on what is merged comes in so many equal parts, each an appointment and a message of
+  /// its own that has the first `length` words of the payload. Between start() and finish() of one
+  /// of several parts this rank goes on: they are MPI_Iallreduce. The same on all ranks, and not
+  /// within a step.
+  void divide(std::size_t num_parts, std::size_t length) noexcept;
+  [[nodiscard]] std::size_t num_parts() const noexcept { return num_parts_; }
+
   /// Sums the payload over the ranks: one MPI_Allreduce, none in a group of one. With a failure on
   /// any rank all ranks throw that error; one that the whole group throws already is rethrown
   /// without a message. `step` < 0 stands for the number of earlier appointments. Collective.
   ///
   /// When `content` is given, its fingerprint must be equal on all ranks: MismatchError otherwise.
   void merge(std::int64_t step, const std::optional<Failure>& failure, const Content& content = {});
+
+  /// merge() in two halves, between which nobody may touch the payload. A failure of this rank is
+  /// thrown by start(), on the other ranks by finish(). Collective.
+  void start(std::int64_t step, const std::optional<Failure>& failure, const Content& content = {});
+  void finish();
 
   /// Further rounds of the same appointment, when the sums merged so far ask all ranks for them.
   /// No schedule knows of these rounds, and the others wait in them: a rank that fails in between
@@ -58,7 +72,7 @@ class Exchange {
   /// rank that has one is thrown on all. At least one rank must have one. Collective.
   [[noreturn]] void raise(const std::optional<Failure>& failure);
 
-  /// How often merge() was called; equal on all ranks when a step begins.
+  /// How often merge() or start() was called; equal on all ranks when a step begins.
   [[nodiscard]] std::int64_t num_appointments() const noexcept { return num_appointments_; }
 
  private:
@@ -68,13 +82,17 @@ class Exchange {
     std::vector<T> words;
 
     [[nodiscard]] std::span<T> payload() noexcept;
-    void merge(const Communicator& group, bool has_failed, std::uint64_t fingerprint);
+    /// Fills in the status words.
+    void stamp(bool has_failed, std::uint64_t fingerprint) noexcept;
     [[nodiscard]] bool is_good(int num_ranks) const noexcept;
   };
 
+  /// Calls visit() with the message that there is.
+  template <class Visit>
+  void visit_message(Visit&& visit);
+  void stamp(const std::optional<Failure>& failure);
+  void judge(const std::optional<Failure>& failure);
   void merge_round(const std::optional<Failure>& failure);
-  template <class T>
-  void merge_message(Message<T>& message, const std::optional<Failure>& failure);
   [[nodiscard]] std::uint64_t place() const noexcept;
 
   Communicator group_;
@@ -85,6 +103,9 @@ class Exchange {
   Content content_;          // likewise
   Message<double> doubles_;  // one of the two is empty
   Message<std::int64_t> integers_;
+  std::size_t num_parts_ = 1;
+  std::size_t num_sent_;  // words of a message
+  PendingCall pending_;   // the part under way
 };
 
 }  // namespace lockstep

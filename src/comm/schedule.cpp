@@ -11,7 +11,9 @@ void Schedule::add(Exchange& exchange) {
 }
 
 void Schedule::begin() noexcept {
-  for (auto& [exchange, nth, done_when] : due_) done_when = exchange->num_appointments() + nth;
+  for (auto& [exchange, nth, done_when] : due_)
+    done_when =
+        exchange->num_appointments() + nth * static_cast<std::int64_t>(exchange->num_parts());
 }
 
 bool Schedule::is_pending(const Appointment& appointment) noexcept {

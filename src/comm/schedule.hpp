@@ -12,7 +12,7 @@
 namespace lockstep {
 
 /// The merges of a step in the order in which every rank makes them. An exchange may be due several
-/// times in one step.
+/// times in one step, each time with all of its parts.
 class Schedule {
  public:
   void clear() noexcept { due_.clear(); }
@@ -42,7 +42,7 @@ class Schedule {
  private:
   struct Appointment {
     Exchange* exchange;
-    std::int64_t nth;        // of the exchange in this step, from 1
+    std::int64_t nth;        // time of the exchange in this step, from 1
     std::int64_t done_when;  // number of appointments of the exchange once this one took place
   };
 

@@ -12,6 +12,7 @@
 #include "io/checkpoint_folder.hpp"
 #include "io/rank_zero.hpp"
 #include "lockstep/base/error.hpp"
+#include "lockstep/train/drift_check.hpp"
 
 namespace lockstep {
 namespace {
@@ -98,6 +99,7 @@ void Checkpoints::on_fit_end(Trainer& trainer, const History&) {
 void Checkpoints::save(Trainer& trainer, std::optional<double> validation_loss) {
   const CheckpointOptions options{options_.names, validation_loss, options_.note};
   const std::int64_t num_steps = trainer.num_steps();
+  check_replicas(trainer);  // rank 0 writes what is replicated
   try {
     save_content(trainer, options, [&](const TensorFile& content) {
       make_folder(options_.folder);

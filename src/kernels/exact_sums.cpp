@@ -42,8 +42,20 @@ Samples samples_of(const ColumnLayout& layout, std::int64_t count) noexcept {
     samples.layout.append(holds_samples ? extent / count : extent, column_stride);
     is_first = false;
   }
-  samples.num_elements = samples.layout.num_elements();
+  samples.num_elements = samples.stride = samples.layout.num_elements();
   return samples;
+}
+
+Samples channels_of(const Samples& samples, std::int64_t first, std::int64_t count) noexcept {
+  const std::int64_t inner = samples.num_elements / samples.layout.num_columns;
+  Samples part{.count = samples.count,
+               .num_elements = count * inner,
+               .first = samples.first + first * inner,
+               .stride = samples.stride};
+  part.layout.num_columns = count;
+  part.layout.append(count, 1);
+  part.layout.append(inner, 0);
+  return part;
 }
 
 template <class T>

@@ -10,20 +10,28 @@
 
 namespace lockstep {
 
-/// The samples that a batch consists of, one after another in memory.
+/// The samples that a batch consists of, one after another in memory, or some channels of each.
 struct Samples {
   std::int64_t count = 0;
   std::int64_t num_elements = 0;  ///< of each
   ColumnLayout layout = {};       ///< of each
+  std::int64_t first = 0;         ///< element of the batch that sample 0 begins with
+  std::int64_t stride = 0;        ///< from one sample to the next
+
+  [[nodiscard]] std::int64_t first_of(std::int64_t n) const noexcept { return first + n * stride; }
 };
 /// `layout` is that of `count` samples; their axis is the first, or merged into the first.
 [[nodiscard]] Samples samples_of(const ColumnLayout& layout, std::int64_t count) noexcept;
+
+/// Channels [first, first + count) of samples of [channels, inner] elements.
+[[nodiscard]] Samples channels_of(const Samples& samples, std::int64_t first,
+                                  std::int64_t count) noexcept;
 
 /// Sample n as a batch of its own, whose sums are in order.
 template <class T>
 [[nodiscard]] NormalizationBatch<T> sample_of(const NormalizationBatch<T>& batch,
                                               const Samples& samples, std::int64_t n) noexcept {
-  const std::int64_t first = n * samples.num_elements;
+  const std::int64_t first = samples.first_of(n);
   NormalizationBatch<T> sample{.x = batch.x + first,
                                .residual = batch.residual,
                                .layout = samples.layout,

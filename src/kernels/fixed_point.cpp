@@ -91,7 +91,16 @@ FixedPointRow FixedPointSums::row(std::int64_t num_terms) noexcept {
 }
 
 void FixedPointSums::add(std::span<const double> terms) noexcept {
-  note(add_terms(row(1), terms.data(), static_cast<std::int64_t>(terms.size())));
+  constexpr std::size_t least_for_vectors = 8;
+  const FixedPointRow columns = row(1);
+  const auto count = static_cast<std::int64_t>(terms.size());
+  note(terms.size() < least_for_vectors ? add_terms_plainly(columns, terms.data(), count)
+                                        : add_terms(columns, terms.data(), count));
+}
+
+bool FixedPointSums::is_too_large(std::size_t column, double term) const noexcept {
+  const double rounder = coarse_rounder_[column];
+  return is_outside(difference(term + rounder, rounder));
 }
 
 void FixedPointSums::add_equal(double term, std::int64_t num_terms) noexcept {

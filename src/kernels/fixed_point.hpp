@@ -76,6 +76,8 @@ class FixedPointSums {
 
   /// Adds one term per column.
   void add(std::span<const double> terms) noexcept;
+  /// True for a term that does not fit the grid of its column.
+  [[nodiscard]] bool is_too_large(std::size_t column, double term) const noexcept;
   /// Adds `num_terms` equal terms to every column.
   void add_equal(double term, std::int64_t num_terms) noexcept;
 

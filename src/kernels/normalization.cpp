@@ -1,31 +1,18 @@
 #include "kernels/normalization.hpp"
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
 #include <vector>
 
+#include "kernels/factored_gradient.hpp"
 #include "kernels/reference_normalization.hpp"
-#include "kernels/vector_choice.hpp"
 
 namespace lockstep {
 namespace {
 
-// What coefficients and centers are rounded to.
-template <class T>
-double rounded(double value) noexcept {
-  return std::is_same_v<T, double> ? value : static_cast<double>(static_cast<float>(value));
-}
-
-// Two numbers per channel, in memory that is kept.
-struct ChannelPairs {
-  std::vector<double> first, second;
-
-  void clear(std::int64_t num_channels) {
-    first.assign(static_cast<std::size_t>(num_channels), 0.0);
-    second.assign(static_cast<std::size_t>(num_channels), 0.0);
-  }
-};
 thread_local ChannelPairs scratch, more_scratch;
 
 // Fewer elements cost nothing, and hardly average what rounding does to them.
@@ -80,7 +67,45 @@ void add_vector_sums(const VectorKernels<T>& kernels, const VectorBatch<T>& batc
   }
 }
 
-// The gradient with a factored out; false where a is 0 and something else is not.
+// Where the coefficients of one channel do not fit, images are done plane by plane, so that no bit
+// of the other channels depends on which they share a batch with.
+bool has_planes(const Columns& columns) noexcept {
+  return columns.channels > 1 && columns.inner > 1;
+}
+
+// Calls visit(plane as a batch, channel, first element).
+template <class T, class Visit>
+void for_each_plane(const NormalizationBatch<T>& batch, const Columns& columns, Visit&& visit) {
+  ColumnLayout layout;
+  layout.num_columns = 1;
+  layout.append(columns.inner, 0);
+  std::int64_t first = 0;
+  for (std::int64_t outer = 0; outer < columns.outer; ++outer)
+    for (std::int64_t c = 0; c < columns.channels; ++c, first += columns.inner)
+      visit(NormalizationBatch<T>{.x = batch.x + first,
+                                  .residual =
+                                      batch.residual == nullptr ? nullptr : batch.residual + first,
+                                  .layout = layout,
+                                  .gates = {batch.gates.bits, batch.gates.first + first},
+                                  .activation = batch.activation,
+                                  .negative_slope = batch.negative_slope,
+                                  .is_ordered = batch.is_ordered},
+            c, first);
+}
+
+AffineView column_of(const AffineView& affine, std::int64_t c) noexcept {
+  return {affine.center + c, affine.scale + c, affine.shift + c};
+}
+
+double* element_of(double* values, std::int64_t c) noexcept {
+  return values == nullptr ? nullptr : values + c;
+}
+const double* element_of(const double* values, std::int64_t c) noexcept {
+  return values == nullptr ? nullptr : values + c;
+}
+
+}  // namespace
+
 bool factor(const InputGradientView& gradient, std::int64_t num_columns, ChannelPairs& pairs) {
   pairs.clear(num_columns);
   for (std::size_t c = 0; c < pairs.first.size(); ++c) {
@@ -93,13 +118,9 @@ bool factor(const InputGradientView& gradient, std::int64_t num_columns, Channel
   return true;
 }
 
-template <class T>
-bool factored_fit(const FactoredGradientView& gradient, std::int64_t count) noexcept {
-  return fit<T>(gradient.a, count) && fit<T>(gradient.p, count) &&
-         do_not_overflow<T>(gradient.q, count);
-}
+bool is_worth_streaming(std::int64_t num_bytes) noexcept { return num_bytes >= min_streamed_bytes; }
 
-}  // namespace
+void flush_streams() noexcept { hwy::FlushStream(); }
 
 template <class T>
 void add_sums(const NormalizationBatch<T>& batch, const double* center, double* count, double* sum,
@@ -123,8 +144,14 @@ bool apply_normalization(const NormalizationBatch<T>& batch, const AffineView& o
                          std::uint8_t* gates) {
   const auto* const kernels = vector_kernels_for<T>();
   const auto vector = vector_batch(batch);
-  if (kernels == nullptr || !vector || !fit<T>(output, batch.layout.num_columns)) {
-    reference::apply_normalization(batch, output, y);
+  const bool is_known = kernels != nullptr && vector;
+  if (!is_known || !fit<T>(output, batch.layout.num_columns)) {
+    if (is_known && has_planes(vector->columns))
+      for_each_plane(batch, vector->columns, [&](const auto& plane, std::int64_t c, auto first) {
+        apply_normalization(plane, column_of(output, c), y + first);
+      });
+    else
+      reference::apply_normalization(batch, output, y);
     return false;
   }
   const bool has_gates =
@@ -140,21 +167,26 @@ void add_gradient_sums(const NormalizationBatch<T>& batch, const AffineView& out
   const auto* const kernels = vector_kernels_for<T>();
   const auto vector = vector_batch(batch);
   const std::int64_t num_columns = batch.layout.num_columns;
-  if (kernels == nullptr || !vector || !fit<T>(output, num_columns) ||
-      !fit<T>(normalization, num_columns))
-    return reference::add_gradient_sums(batch, output, normalization, dy, sums);
+  const bool is_known = kernels != nullptr && vector;
+  if (!is_known || !fit<T>(output, num_columns) || !fit<T>(normalization, num_columns)) {
+    if (!is_known || !has_planes(vector->columns))
+      return reference::add_gradient_sums(batch, output, normalization, dy, sums);
+    return for_each_plane(
+        batch, vector->columns, [&](const auto& plane, std::int64_t c, auto first) {
+          add_gradient_sums(plane, column_of(output, c), column_of(normalization, c), dy + first,
+                            {sums.output + c, element_of(sums.adjusted, c), sums.normalized + c,
+                             element_of(sums.bias, c)});
+        });
+  }
   scratch.clear(num_columns);
   const bool is_quick = !batch.is_ordered &&
                         static_cast<double>(vector->columns.num_per_channel()) >= min_quick_count;
   (is_quick ? kernels->add_quick_gradient_sums : kernels->add_gradient_sums)(
       *vector, output, normalization, dy, scratch.first.data(), scratch.second.data());
   for (std::size_t c = 0; c < scratch.first.size(); ++c) {
-    const double sum = scratch.first[c];
-    const double scale = normalization.scale[c];
-    const double moved = rounded<T>(normalization.center[c]) - normalization.center[c];
-    sums.output[c] += sum;
-    if (sums.adjusted != nullptr) sums.adjusted[c] += sum;
-    sums.normalized[c] += scratch.second[c] + sum * (moved * scale + normalization.shift[c]);
+    if (sums.adjusted != nullptr) sums.adjusted[c] += scratch.first[c];
+    add_normalized_sums<T>(normalization, c, scratch.first[c], scratch.second[c], sums.output[c],
+                           sums.normalized[c]);
   }
 }
 
@@ -166,14 +198,25 @@ void apply_input_gradient(const NormalizationBatch<T>& batch, const AffineView& 
   const auto vector = vector_batch(batch);
   const std::int64_t num_columns = batch.layout.num_columns;
   FactoredGradientView factored{gradient.center, gradient.a, nullptr, nullptr};
-  bool is_fast = kernels != nullptr && vector && fit<T>(output, num_columns);
+  const bool is_known = kernels != nullptr && vector;
+  bool is_fast = is_known && fit<T>(output, num_columns);
   if (is_fast && gradient.p != nullptr) {
     is_fast = factor(gradient, num_columns, scratch);
     factored.p = scratch.first.data();
     factored.q = scratch.second.data();
   }
-  if (!is_fast || !factored_fit<T>(factored, num_columns))
-    return reference::apply_input_gradient(batch, output, gradient, dy, dx, residual_gradient);
+  if (!is_fast || !factored_fit<T>(factored, num_columns)) {
+    if (!is_known || !has_planes(vector->columns))
+      return reference::apply_input_gradient(batch, output, gradient, dy, dx, residual_gradient);
+    return for_each_plane(
+        batch, vector->columns, [&](const auto& plane, std::int64_t c, auto first) {
+          apply_input_gradient(plane, column_of(output, c),
+                               {gradient.center + c, gradient.a + c, element_of(gradient.p, c),
+                                element_of(gradient.q, c)},
+                               dy + first, dx == nullptr ? nullptr : dx + first,
+                               residual_gradient == nullptr ? nullptr : residual_gradient + first);
+        });
+  }
   kernels->apply_input_gradient(*vector, output, factored, dy, dx, residual_gradient);
 }
 

@@ -59,7 +59,14 @@ struct NormalizationBatch {
   /// The reference loops do it all, where which of the vector kernels fits would depend on how a
   /// batch is cut.
   bool is_irregular = false;
+  /// A part of outputs that are large enough to go past the caches; flush_streams() ends them.
+  bool is_streamed = false;
 };
+
+/// True for outputs of so many bytes that they had better go past the caches.
+[[nodiscard]] bool is_worth_streaming(std::int64_t num_bytes) noexcept;
+/// After outputs in parts: other threads and processes may read them now.
+void flush_streams() noexcept;
 
 // An element of weight 0 that is not finite takes no part: its y is NaN, its gradients are 0, and
 // nothing is added to any sum.

@@ -77,17 +77,18 @@ void map_all(const Map& map, const Columns& columns) {
       map_row<Lanes>(map, map.constant(c), offset, columns.inner, ahead);
 }
 
-template <class Map>
-void map_all(const Map& map, const Columns& columns) {
-  if (map.streamed == nullptr) return map_all<AllLanes>(map, columns);
-  map_all<StreamedLanes>(map, columns);
-  hwy::FlushStream();
+template <class T, class Map>
+void map_batch(const Map& map, const VectorBatch<T>& batch) {
+  if (map.streamed == nullptr) return map_all<AllLanes>(map, batch.columns);
+  map_all<StreamedLanes>(map, batch.columns);
+  if (!batch.is_streamed) hwy::FlushStream();
 }
 
 template <class T>
-bool is_worth_streaming(const Columns& columns) {
-  return columns.outer * columns.channels * columns.inner >=
-         min_streamed_bytes / static_cast<std::int64_t>(sizeof(T));
+bool is_worth_streaming(const VectorBatch<T>& batch) {
+  const auto& [outer, channels, inner] = batch.columns;
+  return batch.is_streamed ||
+         outer * channels * inner >= min_streamed_bytes / static_cast<std::int64_t>(sizeof(T));
 }
 
 // y = activation((x - center) * scale + shift + residual).
@@ -135,16 +136,16 @@ template <class T, Branches branches>
 void apply_branches(const VectorBatch<T>& batch, const AffineView& output, T* y,
                     std::uint8_t* gates) {
   const auto run = [&]<bool has_residual>(std::bool_constant<has_residual>) {
-    const bool is_streamed =
-        y != batch.x && y != batch.residual && is_worth_streaming<T>(batch.columns);
-    map_all(OutputMap<T, branches, has_residual>{batch.x,
-                                                 batch.residual,
-                                                 y,
-                                                 is_streamed ? y : nullptr,
-                                                 gates,
-                                                 {output},
-                                                 {hn::ScalableTag<WideOf<T>>(), batch.activation}},
-            batch.columns);
+    const bool is_streamed = y != batch.x && y != batch.residual && is_worth_streaming(batch);
+    map_batch(
+        OutputMap<T, branches, has_residual>{batch.x,
+                                             batch.residual,
+                                             y,
+                                             is_streamed ? y : nullptr,
+                                             gates,
+                                             {output},
+                                             {hn::ScalableTag<WideOf<T>>(), batch.activation}},
+        batch);
   };
   if (batch.residual == nullptr)
     run(std::false_type());

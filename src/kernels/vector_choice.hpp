@@ -41,8 +41,9 @@ std::optional<VectorBatch<T>> vector_batch(const NormalizationBatch<T>& batch) n
     return std::nullopt;
   const auto columns = columns_of(batch.layout);
   if (!columns) return std::nullopt;
-  return VectorBatch<T>{*columns, batch.x, batch.residual,
-                        vector_activation(batch.activation, batch.negative_slope), batch.gates};
+  return VectorBatch<T>{*columns,       batch.x,
+                        batch.residual, vector_activation(batch.activation, batch.negative_slope),
+                        batch.gates,    batch.is_streamed};
 }
 
 /// Elements are computed in float unless they are double, so coefficients must not leave its range;

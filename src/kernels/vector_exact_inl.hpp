@@ -252,9 +252,13 @@ OutsideBits add_gradient_terms(const VectorBatch<T>& batch, const AffineView& ou
   OutsideBits outside = 0;
   visit_gate(batch.activation, [&]<Branches branches>(std::integral_constant<Branches, branches>) {
     using Terms = NormalizedTerms<T, branches>;
-    const Terms terms{
-        {batch.x, dy, batch.residual, batch.gates, {normalization}, {output},
-         {Tag(), batch.activation}}};
+    const Terms terms{{batch.x,
+                       dy,
+                       batch.residual,
+                       batch.gates,
+                       {normalization},
+                       {output},
+                       {Tag(), batch.activation}}};
     TermsOnGrids<Terms, TermKind::measured, TermKind::measured, std::is_same_v<T, double>> grids(
         terms);
     outside = grids.add(batch.columns, sum, sum_products);

@@ -90,9 +90,9 @@ struct GradientMap {
     if constexpr (is_gated || has_mean_terms)
       distance = hn::Sub(lanes.load(tag, x + offset), vectors.affine.center);
     if constexpr (is_gated)
-      output_gradient = gated_gradient<branches>(lanes, activation, gates, residual, offset,
-                                                 output_gradient,
-                                                 [&] { return vectors.affine.value(distance); });
+      output_gradient =
+          gated_gradient<branches>(lanes, activation, gates, residual, offset, output_gradient,
+                                   [&] { return vectors.affine.value(distance); });
     if (residual_gradient != nullptr) lanes.store(tag, output_gradient, residual_gradient + offset);
     if (dx == nullptr) return;
     auto result = output_gradient;
@@ -110,8 +110,7 @@ const T* streamed_of(const VectorBatch<T>& batch, const T* dy, const T* dx,
   const auto is_input = [&](const T* output) {
     return output != nullptr && (output == dy || output == batch.x || output == batch.residual);
   };
-  if (is_input(dx) || is_input(residual_gradient) || !is_worth_streaming<T>(batch.columns))
-    return nullptr;
+  if (is_input(dx) || is_input(residual_gradient) || !is_worth_streaming(batch)) return nullptr;
   if (dx == nullptr) return residual_gradient;
   const bool agree = residual_gradient == nullptr || misfit_of(dx) == misfit_of(residual_gradient);
   return agree ? dx : nullptr;
@@ -123,7 +122,7 @@ void apply_input_gradient(const VectorBatch<T>& batch, const AffineView& output,
                           T* residual_gradient) {
   const auto run = [&]<Branches branches>(std::integral_constant<Branches, branches>) {
     const auto run_with = [&]<bool has_mean_terms>(std::bool_constant<has_mean_terms>) {
-      map_all(
+      map_batch(
           GradientMap<T, branches, has_mean_terms>{
               batch.x,
               dy,
@@ -134,7 +133,7 @@ void apply_input_gradient(const VectorBatch<T>& batch, const AffineView& output,
               batch.gates,
               {gradient, {output}},
               {hn::ScalableTag<WideOf<T>>(), batch.activation}},
-          batch.columns);
+          batch);
     };
     if (gradient.p != nullptr && dx != nullptr)
       run_with(std::true_type());

@@ -38,7 +38,8 @@ struct VectorBatch {
   const T* x;
   const T* residual;  ///< null: there is none
   VectorActivation activation;
-  Gates gates = {};  ///< for gradients; null: there are none
+  Gates gates = {};          ///< for gradients; null: there are none
+  bool is_streamed = false;  ///< outputs go past the caches, and the caller flushes them
 };
 
 /// dx = a (G + p (x - center) + q); without p and q, dx = a G. With a factored out the others stay

@@ -128,11 +128,14 @@ void add_gradient_sums(const VectorBatch<T>& batch, const AffineView& output,
                        double* sum_products) {
   using Tag = hn::Rebind<WideOf<T>, hn::ScalableTag<Sum>>;
   visit_gate(batch.activation, [&]<Branches branches>(std::integral_constant<Branches, branches>) {
-    add_terms(
-        GradientTerms<T, Sum, branches>{
-            batch.x, dy, batch.residual, batch.gates, {normalization}, {output},
-            {Tag(), batch.activation}},
-        batch.columns, sum, sum_products);
+    add_terms(GradientTerms<T, Sum, branches>{batch.x,
+                                              dy,
+                                              batch.residual,
+                                              batch.gates,
+                                              {normalization},
+                                              {output},
+                                              {Tag(), batch.activation}},
+              batch.columns, sum, sum_products);
   });
 }
 

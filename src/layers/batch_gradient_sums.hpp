@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/exchange.hpp"
+#include "kernels/factored_gradient.hpp"
 #include "layers/batch_normalization_record.hpp"
 #include "lockstep/params/variable.hpp"
 #include "stats/exact_moments.hpp"
@@ -21,12 +22,18 @@ class BatchGradientSums {
   virtual ~BatchGradientSums() = default;
 
   [[nodiscard]] virtual Payload payload() const noexcept = 0;
-  [[nodiscard]] virtual std::size_t length() const noexcept = 0;
+  [[nodiscard]] virtual std::size_t length(std::size_t num_channels) const noexcept = 0;
 
-  /// This rank's sums become its message.
-  virtual void add(const Record& record, const TensorView& output_gradient, Exchange& exchange) = 0;
+  /// Takes this rank's sums; `after_sample` as in BatchSums.
+  virtual void add(const Record& record, const TensorView& output_gradient,
+                   AfterSample after_sample) = 0;
+  /// They become its message.
+  virtual void write(const Record& record, Exchange& exchange) = 0;
   /// What the merged message says; sums once more, if that asks for it. Collective.
   virtual void take(Record& record, const TensorView& output_gradient, Exchange& exchange) = 0;
+
+  /// Copies what `part` has of the channels from `first` on.
+  void take_channels(BatchGradientSums& part, std::size_t first) noexcept;
 
   /// Per channel: of all ranks, and of this one.
   [[nodiscard]] GradientSumsView merged() noexcept { return view(merged_); }
@@ -39,7 +46,8 @@ class BatchGradientSums {
     return gradient_sums_in(sums, is_adjusted_);
   }
   /// Takes the sums per column.
-  void take_columns(const Record& record, const TensorView& output_gradient);
+  void take_columns(const Record& record, const TensorView& output_gradient,
+                    AfterSample after_sample);
 
   std::size_t num_channels_;
   bool is_adjusted_;
@@ -52,13 +60,18 @@ class FastGradientSums final : public BatchGradientSums {
   using BatchGradientSums::BatchGradientSums;
 
   [[nodiscard]] Payload payload() const noexcept override { return Payload::doubles; }
-  [[nodiscard]] std::size_t length() const noexcept override { return merged_.size(); }
-  void add(const Record& record, const TensorView& output_gradient, Exchange& exchange) override;
+  [[nodiscard]] std::size_t length(std::size_t num_channels) const noexcept override {
+    return gradient_sums_length(num_channels, is_adjusted_);
+  }
+  void add(const Record& record, const TensorView& output_gradient,
+           AfterSample after_sample) override;
+  void write(const Record& record, Exchange& exchange) override;
   void take(Record& record, const TensorView& output_gradient, Exchange& exchange) override;
 };
 
 /// As integers. Nothing predicts how large gradients are, so the sums are measured; where the grids
-/// of the call before do not fit, the largest terms of all ranks give others.
+/// of the call before do not fit, the largest terms of all ranks give others. What becomes of a
+/// channel never depends on which others are summed up with it.
 class IntegerGradientSums final : public BatchGradientSums {
  public:
   IntegerGradientSums(std::size_t num_channels, bool is_adjusted);
@@ -72,15 +85,17 @@ class IntegerGradientSums final : public BatchGradientSums {
   static void set_first_exponents(Variable& grid) noexcept;
 
   [[nodiscard]] Payload payload() const noexcept override { return Payload::integers; }
-  [[nodiscard]] std::size_t length() const noexcept override;
-  void add(const Record& record, const TensorView& output_gradient, Exchange& exchange) override;
+  [[nodiscard]] std::size_t length(std::size_t num_channels) const noexcept override;
+  void add(const Record& record, const TensorView& output_gradient,
+           AfterSample after_sample) override;
+  void write(const Record& record, Exchange& exchange) override;
   void take(Record& record, const TensorView& output_gradient, Exchange& exchange) override;
 
  private:
   template <class Visit>
   void for_each_term(const Record& record, const TensorView& output_gradient, Visit&& visit);
   [[nodiscard]] bool add_at_once(const Record& record, const TensorView& output_gradient);
-  void write_message(const Record& record, const TensorView& output_gradient, Exchange& exchange);
+  void add_terms(const Record& record, const TensorView& output_gradient, AfterSample after_sample);
   [[nodiscard]] bool find_due() noexcept;
   void take_largest(const Record& record, const TensorView& output_gradient);
   void fit_grids() noexcept;
@@ -92,7 +107,8 @@ class IntegerGradientSums final : public BatchGradientSums {
   std::vector<char> is_due_;
   std::vector<char> is_spoiled_;  // by what is not finite
   std::vector<double> terms_;     // of one sample
-  std::vector<double> largest_;
+  ChannelPairs pairs_;            // for that
+  std::vector<double> largest_;   // then which sums had a term outside of its grid
 };
 
 }  // namespace lockstep

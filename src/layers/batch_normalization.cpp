@@ -75,9 +75,8 @@ void BatchNormalization::forward(const TensorView& input, const MutableTensorVie
   if (mode == Mode::training) parts_->backward_merges = merges(mode);
   Record& record = uses_batch_statistics(mode) ? normalize_by_batch(input, output, call)
                                                : normalize_by_moving(input, output, call);
-  parts_->read_parameters(record);
   record.link();
-  record.write_output(output, call.tape != nullptr);
+  if (!record.is_written) record.write_output(output, call.tape != nullptr);
   record.has_call = true;
   note_output(output);
   if (record.is_measured) measure(record, *call.population);
@@ -87,19 +86,16 @@ void BatchNormalization::forward(const TensorView& input, const MutableTensorVie
 BatchNormalization::Record& BatchNormalization::normalize_by_batch(const TensorView& input,
                                                                    const MutableTensorView& output,
                                                                    const Call& call) {
-  const bool is_merged = merges(mode_of(call));
-  Exchange& exchange = parts_->exchange(Pass::forward, is_merged);
-  BatchSums& sums = *parts_->batch_sums;
+  Exchange& exchange = parts_->exchange(Pass::forward, merges(mode_of(call)));
   Record* record = nullptr;
   auto failure = attempt([&] {
     record = &prepare(input, output, call);
     parts_->center(*record);
-    sums.begin(*record);
-    sums.add(*record, exchange);
   });
-  if (!failure && record->has_ghosts) failure = record->unusable_ghost();
-  exchange.merge(call.step, failure, failure ? Content() : record->content());
-  if (sums.take(*record, exchange)) recenter(*record, sums, exchange);
+  if (exchange.num_parts() > 1)
+    parts_->merge_in_groups(record, output, call, std::move(failure));
+  else
+    parts_->merge_at_once(record, exchange, call.step, std::move(failure));
   if (!record->has_ghosts) record->take_batch_from_moments();
   record->take_lesson();
   if (const auto unusable = record->unusable_batch(parts_->shift->dtype()))
@@ -114,24 +110,6 @@ void BatchNormalization::measure(Record& record, PopulationRecorder& population)
   record.has_pending_shift = false;
   if (std::exchange(record.has_pending_update, false))
     population.add(*this, *parts_->moving->variables().mean, record);
-}
-
-// The range round: where the merged sums show that the center was far from the mean, or that sums
-// as integers went wrong, the range of the values gives another center and other grids, since
-// var >= range^2 / (2 W) about its middle. NaN and infinity show up here too. Every rank decides
-// from merged numbers, so all decide alike.
-void BatchNormalization::recenter(Record& record, BatchSums& sums, Exchange& exchange) {
-  Parts& parts = *parts_;
-  sums.take_range(record, parts.local_range);
-  parts.range = parts.local_range;
-  exchange.maximum(parts.range);
-  if (options_.nonfinite == Nonfinite::error && non_finite_input(parts.range, parts.num_channels))
-    exchange.raise(non_finite_input(parts.local_range, parts.num_channels));
-  sums.recenter(record, parts.range);
-  sums.add(record, exchange);
-  exchange.merge_again();
-  static_cast<void>(sums.take(record, exchange));
-  sums.finish(record);
 }
 
 BatchNormalization::Record& BatchNormalization::normalize_by_moving(const TensorView& input,
@@ -162,19 +140,25 @@ void BatchNormalization::backward(Tape& tape, const TensorView& output_gradient,
   const bool is_global = is_merged && parts.group_is_all && !exchange.group().is_solo();
   const GradientScope scope = is_global ? GradientScope::global : GradientScope::local;
   BatchGradientSums& sums = parts.gradient_sums_of(is_merged);
-  const auto failure = attempt([&] {
+  auto failure = attempt([&] {
     check_backward(record, output_gradient, input_gradient, residual_gradient);
     for (const Variable* parameter : {parts.gamma, parts.beta})
       if (parameter != nullptr) require_same_scope(*parameter, gradients, scope);
     parts.input_gradient.resize(record->moments.count.size());
-    sums.add(*record, output_gradient, exchange);
   });
-  exchange.merge(record == nullptr ? -1 : record->step, failure);
-  sums.take(*record, output_gradient, exchange);
+  if (exchange.num_parts() > 1)
+    parts.merge_gradients_in_groups(record, {output_gradient, input_gradient, residual_gradient},
+                                    std::move(failure));
+  else
+    parts.merge_gradients_at_once(record, output_gradient, exchange, sums, std::move(failure));
 
-  // Ghost batches are this rank's alone, so their own sums belong to their moments.
-  parts.differentiate(*record, record->has_ghosts ? sums.of_ghosts() : sums.merged());
-  record->write_gradients(output_gradient, parts.input_gradient, input_gradient, residual_gradient);
+  if (!record->is_written) {
+    // Ghost batches are this rank's alone, so their own sums belong to their moments.
+    parts.differentiate(*record, record->has_ghosts ? sums.of_ghosts() : sums.merged(),
+                        parts.input_gradient);
+    record->write_gradients(output_gradient, parts.input_gradient, input_gradient,
+                            residual_gradient);
+  }
   parts.deliver(*record, is_global ? sums.merged() : sums.local(), gradients, scope);
   record->has_pending_gradient_grid = is_merged;
   if (record->is_committed) commit(tape);
@@ -186,6 +170,7 @@ void BatchNormalization::check_backward(Record* record, const TensorView& output
   if (record == nullptr)
     throw StateError("backward needs the tape of a call of forward of this layer");
   record->options = &options_;
+  record->is_written = false;
   check_gradients(record->input.shape(), output_gradient, input_gradient);
   if (residual_gradient.is_null()) return;
   if (record->residual.is_null())
@@ -258,6 +243,7 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   Record& record = parts_->record_of(call, mode);
   record.has_call = record.has_pending_shift = record.has_pending_update = false;
   record.has_pending_gradient_grid = record.is_committed = record.has_gates = false;
+  record.is_written = false;
   record.num_merged_samples = 0;
   check_call(input, output);
   if (call.tape != nullptr && input.num_elements() > 0 &&
@@ -288,7 +274,9 @@ BatchNormalization::Record& BatchNormalization::prepare(const TensorView& input,
   const SampleGroups groups{record.has_ghosts ? *options_.virtual_batch_size : 0,
                             options_.ghost_grouping == GhostGrouping::contiguous};
   record.layout = layout_of(input.shape(), parts_->axes, groups);
+  if (!record.has_ghosts) record.samples = samples_of(record.layout, record.num_samples());
   record.resize(parts_->num_channels);
+  parts_->read_parameters(record);
   record.adjustment.reset(parts_->num_channels);
   if (record.is_training && !record.is_measured && options_.adjustment != nullptr) adjust(record);
   if (record.learns) parts_->moving->provide(record.update);

@@ -48,6 +48,7 @@ void BatchNormalization::connect(const Communicator& group, const Communicator& 
   parts_->forward = std::move(forward);
   parts_->backward = std::move(backward);
   parts_->group_is_all = group.size() == replicas.size();
+  parts_->may_divide = parts_->can_divide(options_, created_for());
 }
 
 void BatchNormalization::set_synchronized(bool is_synchronized) {

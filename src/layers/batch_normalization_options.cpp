@@ -183,6 +183,9 @@ void validate(const BatchNormalizationOptions& options, const Shape& input_shape
           to_string(input_shape), axis));
   if (!(options.epsilon >= 0.0) || std::isinf(options.epsilon))
     throw ArgumentError(fmt::format("epsilon must be finite and >= 0, got {}", options.epsilon));
+  if (options.channel_group_bytes && *options.channel_group_bytes < 0)
+    throw ArgumentError(fmt::format("channel_group_bytes must be at least 0, got {}",
+                                    *options.channel_group_bytes));
   validate_moving(options);
   validate_renorm(options);
   validate_ghosts(options, axes);

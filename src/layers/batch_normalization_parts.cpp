@@ -23,15 +23,10 @@ std::uint64_t BatchNormalization::Parts::next_number() noexcept {
 }
 
 void BatchNormalization::Parts::prepare(const BatchNormalizationOptions& options) {
-  const bool is_adjusted = options.adjustment != nullptr;
+  is_adjusted = options.adjustment != nullptr;
   own_gradient_sums = FastGradientSums(num_channels, is_adjusted);
-  if (grid == nullptr) {
-    batch_sums = std::make_unique<FastSums>(num_channels, shift->dtype());
-    gradient_sums = std::make_unique<FastGradientSums>(num_channels, is_adjusted);
-  } else {
-    batch_sums = std::make_unique<IntegerSums>(num_channels, shift->dtype(), *grid);
-    gradient_sums = std::make_unique<IntegerGradientSums>(num_channels, is_adjusted);
-  }
+  batch_sums = make_batch_sums(num_channels);
+  gradient_sums = make_gradient_sums(num_channels);
   values.resize(num_channels);
   more_values.resize(num_channels);
   input_gradient.resize(num_channels);
@@ -39,12 +34,23 @@ void BatchNormalization::Parts::prepare(const BatchNormalizationOptions& options
   range.resize(batch_sums->range_length());
 }
 
+std::unique_ptr<BatchSums> BatchNormalization::Parts::make_batch_sums(std::size_t n) const {
+  if (grid == nullptr) return std::make_unique<FastSums>(n, shift->dtype());
+  return std::make_unique<IntegerSums>(n, shift->dtype(), *grid);
+}
+
+std::unique_ptr<BatchGradientSums> BatchNormalization::Parts::make_gradient_sums(
+    std::size_t n) const {
+  if (grid == nullptr) return std::make_unique<FastGradientSums>(n, is_adjusted);
+  return std::make_unique<IntegerGradientSums>(n, is_adjusted);
+}
+
 Exchange BatchNormalization::Parts::make_exchange(Pass pass, const std::string& layer,
                                                   const Communicator& group) const {
   const std::string who = fmt::format("layer '{}'", layer);
   if (pass == Pass::forward)
-    return {group, who, "forward", batch_sums->length(), batch_sums->payload()};
-  return {group, who, "backward", gradient_sums->length(), gradient_sums->payload()};
+    return {group, who, "forward", batch_sums->length(num_channels), batch_sums->payload()};
+  return {group, who, "backward", gradient_sums->length(num_channels), gradient_sums->payload()};
 }
 
 Exchange& BatchNormalization::Parts::exchange(Pass pass, bool is_merged) noexcept {
@@ -90,15 +96,16 @@ void BatchNormalization::Parts::renormalize(Record& record) noexcept {
                         record.d);
 }
 
-void BatchNormalization::Parts::differentiate(const Record& record, const GradientSumsView& sums) {
-  std::ranges::transform(record.gamma, record.r, values.begin(), std::multiplies());
+void BatchNormalization::Parts::differentiate(const Record& record, const GradientSumsView& sums,
+                                              InputGradientAffine& gradient) {
+  const auto factor = std::span(values).first(record.gamma.size());
+  std::ranges::transform(record.gamma, record.r, factor.begin(), std::multiplies());
   if (record.uses_batch_statistics)
-    lockstep::differentiate(sums, record.moments.count, record.normalization, values,
-                            input_gradient);
+    lockstep::differentiate(sums, record.moments.count, record.normalization, factor, gradient);
   else
-    differentiate_constant(record.normalization, values, input_gradient);
-  for (std::size_t column = 0; column < input_gradient.a.size(); ++column)
-    input_gradient.a[column] *= record.adjustment.channel_scale[column % num_channels];
+    differentiate_constant(record.normalization, factor, gradient);
+  for (std::size_t column = 0; column < gradient.a.size(); ++column)
+    gradient.a[column] *= record.adjustment.channel_scale[column % factor.size()];
 }
 
 // dgamma = sum of G ((xhat r + d) s + b), dbeta = sum of G.
@@ -117,6 +124,7 @@ void BatchNormalization::Parts::learn(const Record& record) noexcept {
     if (record.count[c] > 0.0 && std::isfinite(record.mean[c])) values[c] = record.mean[c];
   write_from_double(values, shift->value());
   if (grid != nullptr) std::ranges::copy(record.grid, grid->value().values<std::int64_t>().begin());
+  divide(record);
 }
 
 void BatchNormalization::Parts::learn_gradients(const Record& record) noexcept {

@@ -48,8 +48,72 @@ AffineView view_of(const ChannelAffine& affine) noexcept {
   return {affine.center.data(), affine.scale.data(), affine.shift.data()};
 }
 
-void Record::add_sums(const SumsView& sums) const {
+void Record::become_part(const Record& record, std::size_t first, std::size_t num_channels) {
+  whole = &record;
+  first_channel = first;
+  options = record.options;
+  is_fused = record.is_fused;
+  uses_batch_statistics = record.uses_batch_statistics;
+  input = record.input;
+  samples = channels_of(record.samples, static_cast<std::int64_t>(first),
+                        static_cast<std::int64_t>(num_channels));
+  is_streamed =
+      is_worth_streaming(input.num_elements() * static_cast<std::int64_t>(size_of(input.dtype())));
+  layout = samples.layout;
+  resize(num_channels);
+  adjustment.reset(num_channels);
+  const auto take = [&](const std::vector<double>& from, std::vector<double>& to) {
+    copy_channels<double>(from, first, to, 0, 1);
+  };
+  const auto take_affine = [&](const ChannelAffine& from, ChannelAffine& to) {
+    take(from.center, to.center), take(from.scale, to.scale), take(from.shift, to.shift);
+  };
+  take(record.shift, shift);
+  take(record.gamma, gamma), take(record.beta, beta);
+  take(record.count, count), take(record.variance, variance);
+  take(record.moments.count, moments.count);
+  take_affine(record.normalization, normalization);
+  take_affine(record.output, output);
+  const std::size_t num_sums = record.gradient_grid.size() / record.shift.size();
+  gradient_grid.resize(num_sums * num_channels);
+  if (num_sums > 0)
+    copy_channels<std::int64_t>(record.gradient_grid, first, gradient_grid, 0, num_sums);
+  next_gradient_grid = gradient_grid;
+}
+
+void Record::take_moments(const Record& part) noexcept {
+  const auto take = [&](const std::vector<double>& from, std::vector<double>& to) {
+    copy_channels<double>(from, 0, to, part.first_channel, 1);
+  };
+  take(part.moments.count, moments.count);
+  take(part.moments.offset, moments.offset);
+  take(part.moments.variance, moments.variance);
+  take(part.normalization.center, normalization.center);
+  num_merged_samples = part.num_merged_samples;
+  if (!part.grid.empty())
+    copy_channels<std::int64_t>(part.grid, 0, grid, part.first_channel,
+                                part.grid.size() / part.shift.size());
+}
+
+void Record::take_gradient_grid(const Record& part) noexcept {
+  if (!part.next_gradient_grid.empty())
+    copy_channels<std::int64_t>(part.next_gradient_grid, 0, next_gradient_grid, part.first_channel,
+                                part.next_gradient_grid.size() / part.shift.size());
+}
+
+template <class Visit>
+void Record::visit_pieces(AfterSample after_sample, Visit&& visit) const {
   visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
+    if (!is_part()) return visit(batch, std::int64_t{0});
+    for (std::int64_t n = 0; n < samples.count; ++n) {
+      visit(sample_of(batch, samples, n), samples.first_of(n));
+      after_sample(n);
+    }
+  });
+}
+
+void Record::add_sums(const SumsView& sums, AfterSample after_sample) const {
+  visit_pieces(after_sample, [&]<class T>(const NormalizationBatch<T>& batch, std::int64_t) {
     lockstep::add_sums(batch, normalization.center.data(), sums.count.data(), sums.sum.data(),
                        sums.sum_squares.data());
   });
@@ -57,7 +121,8 @@ void Record::add_sums(const SumsView& sums) const {
 
 void Record::take_range(std::span<double> range) const {
   std::ranges::fill(range, -std::numeric_limits<double>::infinity());
-  visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
+  const auto nothing = [](std::int64_t) {};
+  visit_pieces(nothing, [&]<class T>(const NormalizationBatch<T>& batch, std::int64_t) {
     widen_range(batch, range.data(), range.data() + range.size() / 2);
   });
 }
@@ -117,9 +182,9 @@ std::int64_t Record::num_ghosts() const noexcept {
 double Record::largest_sample_weight() const noexcept {
   if (input.num_elements() == 0) return 0.0;
   const auto per_channel =
-      static_cast<double>(input.num_elements() / num_samples()) / static_cast<double>(shift.size());
-  if (!weights.is_given) return per_channel;
-  return per_channel * *std::ranges::max_element(weights.values);
+      static_cast<double>(samples.num_elements) / static_cast<double>(shift.size());
+  if (!all().weights.is_given) return per_channel;
+  return per_channel * *std::ranges::max_element(all().weights.values);
 }
 
 std::optional<Failure> Record::unusable_ghost() const {
@@ -247,28 +312,33 @@ template void Record::add_gradient_sums(const NormalizationBatch<Float16>&, cons
 template void Record::add_gradient_sums(const NormalizationBatch<BFloat16>&, const BFloat16*,
                                         const GradientSumsView&) const;
 
-void Record::add_gradient_sums(const TensorView& output_gradient,
-                               const GradientSumsView& sums) const {
-  visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
-    add_gradient_sums(batch, output_gradient.values<T>().data(), sums);
+void Record::add_gradient_sums(const TensorView& output_gradient, const GradientSumsView& sums,
+                               AfterSample after_sample) const {
+  visit_pieces(after_sample, [&]<class T>(const NormalizationBatch<T>& batch, std::int64_t first) {
+    add_gradient_sums(batch, output_gradient.values<T>().data() + first, sums);
   });
+}
+
+InputGradientView Record::gradient_view(const InputGradientAffine& affine) const noexcept {
+  InputGradientView gradient{normalization.center.data(), affine.a.data(), nullptr, nullptr};
+  if (uses_batch_statistics) {
+    gradient.p = affine.p.data();
+    gradient.q = affine.q.data();
+  }
+  return gradient;
 }
 
 void Record::write_gradients(const TensorView& output_gradient, const InputGradientAffine& affine,
                              const MutableTensorView& input_gradient,
                              const MutableTensorView& residual_gradient) const {
   if (input_gradient.is_null() && residual_gradient.is_null()) return;
-  InputGradientView gradient{normalization.center.data(), affine.a.data(), nullptr, nullptr};
-  if (uses_batch_statistics) {
-    gradient.p = affine.p.data();
-    gradient.q = affine.q.data();
-  }
   visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
     const auto pointer_to = [](const MutableTensorView& target) -> T* {
       return target.is_null() ? nullptr : target.values<T>().data();
     };
-    apply_input_gradient(batch, view_of(output), gradient, output_gradient.values<T>().data(),
-                         pointer_to(input_gradient), pointer_to(residual_gradient));
+    apply_input_gradient(batch, view_of(output), gradient_view(affine),
+                         output_gradient.values<T>().data(), pointer_to(input_gradient),
+                         pointer_to(residual_gradient));
   });
 }
 
@@ -280,11 +350,13 @@ void recenter(const Moments& moments, std::span<const double> range, DType dtype
   }
 }
 
-std::optional<Failure> non_finite_input(std::span<const double> range, std::size_t num_channels) {
+std::optional<Failure> non_finite_input(std::span<const double> range, const Record& record) {
+  const std::size_t num_channels = record.shift.size();
   range = range.first(2 * num_channels);
   const auto found = std::ranges::find(range, HUGE_VAL);
   if (found == range.end()) return std::nullopt;
-  const auto channel = static_cast<std::size_t>(found - range.begin()) % num_channels;
+  const auto channel =
+      record.first_channel + static_cast<std::size_t>(found - range.begin()) % num_channels;
   return Failure{ErrorCode::non_finite, non_finite_message, static_cast<std::int64_t>(channel)};
 }
 

@@ -2,15 +2,18 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "base/function_ref.hpp"
 #include "base/visit_dtype.hpp"
 #include "comm/exchange.hpp"
 #include "comm/failure.hpp"
 #include "kernels/blocks.hpp"
+#include "kernels/exact_sums.hpp"
 #include "kernels/normalization.hpp"
 #include "layers/adjustment.hpp"
 #include "layers/moving_statistics.hpp"
@@ -27,8 +30,12 @@ struct FinalActivation {
   double negative_slope = default_negative_slope;
 };
 
+/// What is done with the number of each sample, once it was read.
+using AfterSample = FunctionRef<void(std::int64_t)>;
+
 /// Columns are what is normalized on its own: channels, or channels of ghost batches. Batch, r, d,
-/// gamma and beta are per channel, moments and affine functions per column.
+/// gamma and beta are per channel, moments and affine functions per column. A record may be a part
+/// of another one: that of some of its channels.
 struct BatchNormalizationTape::Record {
   std::uint64_t owner = 0;  ///< the layer, by the number of its Parts
   std::int64_t step = -1;
@@ -47,10 +54,15 @@ struct BatchNormalizationTape::Record {
   bool has_gates = false;     ///< so that backward need not compute z again
   bool is_irregular = false;  ///< how channels lie, so that only the reference loops will do
   bool samples_are_channels = false;  ///< so that the batch is one sample
+  bool is_written = false;            ///< the output, while statistics were merged
+  bool is_streamed = false;           ///< of a part: outputs go past the caches
 
   TensorView input;
   TensorView residual;  ///< null without
   ColumnLayout layout;
+  Samples samples;                ///< of no use with ghost batches
+  const Record* whole = nullptr;  ///< what this is a part of
+  std::size_t first_channel = 0;  ///< of the part
   SampleWeights weights;
   AdjustmentValues adjustment;
   const BatchNormalizationOptions* options = nullptr;  ///< the layer's, during a call of it
@@ -74,8 +86,17 @@ struct BatchNormalizationTape::Record {
 
   void resize(std::size_t num_channels);
 
+  /// Becomes the channels [first, first + num_channels) of `record`, which outlives that.
+  void become_part(const Record& record, std::size_t first, std::size_t num_channels);
+  [[nodiscard]] bool is_part() const noexcept { return whole != nullptr; }
+  [[nodiscard]] const Record& all() const noexcept { return whole == nullptr ? *this : *whole; }
+  /// Takes over what a part has learned of its channels: moments and centers, the next grids.
+  void take_moments(const Record& part) noexcept;
+  void take_gradient_grid(const Record& part) noexcept;
+
   /// Adds the sums of the local input about the centers.
-  void add_sums(const SumsView& sums) const;
+  void add_sums(
+      const SumsView& sums, AfterSample after_sample = [](std::int64_t) {}) const;
   /// Largest x, then largest -x, of the local input per column.
   void take_range(std::span<double> range) const;
   /// Moments of this rank's ghost batches, about centers of their own where those are too far.
@@ -111,7 +132,8 @@ struct BatchNormalizationTape::Record {
   /// With what else backward needs of it where the call `has_tape`.
   void write_output(const MutableTensorView& target, bool has_tape);
   /// Adds the sums that backward needs, per column.
-  void add_gradient_sums(const TensorView& output_gradient, const GradientSumsView& sums) const;
+  void add_gradient_sums(const TensorView& output_gradient, const GradientSumsView& sums,
+                         AfterSample after_sample) const;
   /// The same for a part of the batch.
   template <class T>
   void add_gradient_sums(const NormalizationBatch<T>& part, const T* output_gradient,
@@ -120,24 +142,42 @@ struct BatchNormalizationTape::Record {
   void write_gradients(const TensorView& output_gradient, const InputGradientAffine& affine,
                        const MutableTensorView& input_gradient,
                        const MutableTensorView& residual_gradient) const;
+  /// The coefficients as the passes over a batch take them.
+  [[nodiscard]] InputGradientView gradient_view(const InputGradientAffine& affine) const noexcept;
 
   [[nodiscard]] std::int64_t num_samples() const noexcept;
   [[nodiscard]] std::int64_t num_ghosts() const noexcept;
   /// A bound of the total weight per channel of one sample of this rank.
   [[nodiscard]] double largest_sample_weight() const noexcept;
 
-  /// Calls visit(NormalizationBatch<T>) for the input as elements of its type T.
+  /// Calls visit(NormalizationBatch<T>) for the input as elements of its type T: for all channels.
   template <class Visit>
   void visit_batch(Visit&& visit) const {
-    visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) { visit(batch<T>()); });
+    visit_floating(input.dtype(), [&]<class T>(TypeTag<T>) { visit(all().template batch<T>()); });
   }
 
  private:
+  /// Calls visit(NormalizationBatch<T>, first element) for what the record describes: the batch at
+  /// once, or of a part its channels in sample after sample, and then `after_sample`.
+  template <class Visit>
+  void visit_pieces(AfterSample after_sample, Visit&& visit) const;
   template <class T>
   [[nodiscard]] NormalizationBatch<T> batch() const;
 };
 
 [[nodiscard]] AffineView view_of(const ChannelAffine& affine) noexcept;
+
+/// Copies channels between rows of them, `num_rows` each in `from` and `to`: those from `first` on
+/// in the longer rows are all that the shorter ones have.
+template <class T>
+void copy_channels(std::span<const T> from, std::size_t first_from, std::span<T> to,
+                   std::size_t first_to, std::size_t num_rows) {
+  const std::size_t num_from = from.size() / num_rows, num_to = to.size() / num_rows;
+  for (std::size_t row = 0; row < num_rows; ++row)
+    std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(row * num_from + first_from),
+                std::min(num_from, num_to),
+                to.begin() + static_cast<std::ptrdiff_t>(row * num_to + first_to));
+}
 
 template <class T>
 NormalizationBatch<T> BatchNormalizationTape::Record::batch() const {
@@ -164,8 +204,8 @@ void recenter(const Moments& moments, std::span<const double> range, DType dtype
               std::span<double> center) noexcept;
 
 /// The failure of this rank when its own input was not finite; `range` begins with the largest x,
-/// and the largest -x, of every channel.
+/// and the largest -x, of every channel of the record.
 [[nodiscard]] std::optional<Failure> non_finite_input(std::span<const double> range,
-                                                      std::size_t num_channels);
+                                                      const BatchNormalizationTape::Record& record);
 
 }  // namespace lockstep

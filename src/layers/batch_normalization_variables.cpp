@@ -68,7 +68,7 @@ void BatchNormalization::do_create(const Shape& input_shape) {
   const Communicator alone;
   parts->own_forward = parts->make_exchange(Pass::forward, name(), alone);
   parts->own_backward.emplace(alone, fmt::format("layer '{}'", name()), "backward",
-                              parts->own_gradient_sums.length());
+                              parts->own_gradient_sums.length(parts->num_channels));
   if (options_.updates == Updates::deferred) set_update_source(parts->moving);
   parts->is_fused = runs_fused(options_, input_shape);
   parts->is_irregular =

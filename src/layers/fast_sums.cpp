@@ -4,16 +4,20 @@
 
 namespace lockstep {
 
-void FastSums::add(Record& record, Exchange& exchange) {
-  std::ranges::fill(exchange.payload(), 0.0);
-  const SumsView sums = sums_in(exchange.payload());
-  if (!record.has_ghosts) return record.add_sums(sums);
+void FastSums::add(Record& record, AfterSample after_sample) {
+  std::ranges::fill(sums_, 0.0);
+  const SumsView sums = sums_in(sums_);
+  if (!record.has_ghosts) return record.add_sums(sums, after_sample);
   record.measure_ghosts(ghosts_);
   for (std::int64_t ghost = 0; ghost < record.num_ghosts(); ++ghost) record.add_ghost(ghost, sums);
 }
 
+void FastSums::write(const Record&, Exchange& exchange) {
+  std::ranges::copy(sums_, exchange.payload().begin());
+}
+
 bool FastSums::take(Record& record, Exchange& exchange) {
-  const SumsView sums = sums_in(exchange.payload());
+  const SumsView sums = sums_in(exchange.payload().first(sums_.size()));
   if (record.has_ghosts) {
     record.take_batch_from_ghosts(sums);
     return false;

@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "base/convert.hpp"
-#include "kernels/exact_sums.hpp"
+#include "kernels/sample_passes.hpp"
 #include "layers/batch_sums.hpp"
 
 namespace lockstep {
@@ -33,62 +33,86 @@ void IntegerSums::set_first_exponents(Variable& grid) noexcept {
     exponents[i] = first_moment_exponents[i / num_channels];
 }
 
-std::size_t IntegerSums::length() const noexcept {
-  return ExactSums::num_words(kinds, num_channels_);
+std::size_t IntegerSums::length(std::size_t num_channels) const noexcept {
+  return ExactSums::num_words(kinds, num_channels);
 }
 
 void IntegerSums::begin(Record& record) {
-  const auto grid = grid_.value().values<std::int64_t>();
-  std::ranges::copy(grid, exponents_.begin());
-  record.grid.assign(grid.begin(), grid.end());
+  copy_channels<std::int64_t>(std::as_const(grid_).value().values<std::int64_t>(),
+                              record.first_channel, exponents_, 0, moment_sums::num);
+  record.grid = exponents_;
   std::ranges::fill(is_spoiled_, 0);
 }
 
-void IntegerSums::add(Record& record, Exchange& exchange) {
+void IntegerSums::add(Record& record, AfterSample after_sample) {
   sums_.reset(exponents_);
-  if (record.has_ghosts)
-    add_ghosts(record);
-  else
-    add_samples(record);
+  if (!record.has_ghosts) return add_samples(record, after_sample);
+  record.measure_ghosts(ghosts_);
+  for_each_ghost(record, [&](const SumsView& terms) {
+    sums_.local(moment_sums::count).add(terms.count);
+    sums_.local(moment_sums::sum).add(terms.sum);
+    sums_.local(moment_sums::sum_squares).add(terms.sum_squares);
+  });
+}
+
+void IntegerSums::write(const Record& record, Exchange& exchange) {
   sums_.write(record.has_ghosts ? record.num_ghosts() : record.num_samples(), exchange.integers());
 }
 
-void IntegerSums::add_samples(const Record& record) {
+// Calls visit(number, terms) for every sample; without weights its count is that of all.
+template <class Visit>
+void IntegerSums::for_each_sample(const Record& record, Visit&& visit) {
   const SumsView terms = sums_in(terms_);
-  FixedPointSums& count = sums_.local(moment_sums::count);
-  FixedPointSums& sum = sums_.local(moment_sums::sum);
-  FixedPointSums& sum_squares = sums_.local(moment_sums::sum_squares);
   const double* const center = record.normalization.center.data();
   record.visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
-    const Samples samples = samples_of(batch.layout, record.num_samples());
-    if (add_single_moments(batch, samples, center, sum, sum_squares)) {
-      if (has_coarse_terms<T>) sums_.note_coarse_terms();
-      return count.add_equal(1.0, samples.count);
-    }
-    const bool has_weights = batch.weights.values != nullptr;
-    if (!has_weights) count.add_equal(record.largest_sample_weight(), samples.count);
-    for (std::int64_t n = 0; n < samples.count; ++n) {
+    const SamplePasses<T> passes(batch, record.samples);
+    for (std::int64_t n = 0; n < record.samples.count; ++n) {
       std::ranges::fill(terms_, 0.0);
-      lockstep::add_sums(sample_of(batch, samples, n), center, terms.count.data(), terms.sum.data(),
-                         terms.sum_squares.data());
-      if (has_weights) count.add(terms.count);
-      sum.add(terms.sum);
-      sum_squares.add(terms.sum_squares);
+      passes.add_sums(n, center, terms.count.data(), terms.sum.data(), terms.sum_squares.data());
+      visit(n, terms);
     }
   });
 }
 
-// A ghost batch is a sample whose moments take the places of its sums.
-void IntegerSums::add_ghosts(Record& record) {
-  record.measure_ghosts(ghosts_);
+// Calls visit(terms) for every ghost batch, which is a sample whose moments take the places of its
+// sums.
+template <class Visit>
+void IntegerSums::for_each_ghost(const Record& record, Visit&& visit) {
   const SumsView terms = sums_in(terms_);
   for (std::int64_t ghost = 0; ghost < record.num_ghosts(); ++ghost) {
     std::ranges::fill(terms_, 0.0);
     record.add_ghost(ghost, terms);
-    sums_.local(moment_sums::count).add(terms.count);
-    sums_.local(moment_sums::sum).add(terms.sum);
-    sums_.local(moment_sums::sum_squares).add(terms.sum_squares);
+    visit(terms);
   }
+}
+
+void IntegerSums::add_samples(const Record& record, AfterSample after_sample) {
+  if (add_at_once(record)) return;
+  FixedPointSums& count = sums_.local(moment_sums::count);
+  FixedPointSums& sum = sums_.local(moment_sums::sum);
+  FixedPointSums& sum_squares = sums_.local(moment_sums::sum_squares);
+  const bool has_weights = record.all().weights.is_given;
+  if (!has_weights) count.add_equal(record.largest_sample_weight(), record.samples.count);
+  for_each_sample(record, [&](std::int64_t n, const SumsView& terms) {
+    if (has_weights) count.add(terms.count);
+    sum.add(terms.sum);
+    sum_squares.add(terms.sum_squares);
+    after_sample(n);
+  });
+}
+
+bool IntegerSums::add_at_once(const Record& record) {
+  if (record.is_part()) return false;
+  FixedPointSums& sum = sums_.local(moment_sums::sum);
+  FixedPointSums& sum_squares = sums_.local(moment_sums::sum_squares);
+  bool is_done = false;
+  record.visit_batch([&]<class T>(const NormalizationBatch<T>& batch) {
+    is_done = add_single_moments(batch, record.samples, record.normalization.center.data(), sum,
+                                 sum_squares);
+    if (is_done && has_coarse_terms<T>) sums_.note_coarse_terms();
+  });
+  if (is_done) sums_.local(moment_sums::count).add_equal(1.0, record.samples.count);
+  return is_done;
 }
 
 bool IntegerSums::take(Record& record, Exchange& exchange) {
@@ -130,11 +154,27 @@ bool IntegerSums::find_due(const Moments& moments, bool have_centers) {
 
 void IntegerSums::take_range(const Record& record, std::span<double> range) {
   range.back() = record.has_ghosts ? 1.0 : record.largest_sample_weight();
+  find_outside(record, range.subspan(2 * num_channels_, num_channels_));
   const auto values = range.first(2 * num_channels_);
   if (record.has_ghosts)
     record.take_ghost_range(values);
   else
     record.take_range(values);
+}
+
+void IntegerSums::find_outside(const Record& record, std::span<double> outside) {
+  std::ranges::fill(outside, 0.0);
+  const auto find = [&](const SumsView& terms) {
+    for (std::size_t c = 0; c < num_channels_; ++c)
+      if (sums_.local(moment_sums::count).is_too_large(c, terms.count[c]) ||
+          sums_.local(moment_sums::sum).is_too_large(c, terms.sum[c]) ||
+          sums_.local(moment_sums::sum_squares).is_too_large(c, terms.sum_squares[c]))
+        outside[c] = 1.0;
+  };
+  if (record.has_ghosts)
+    for_each_ghost(record, find);
+  else
+    for_each_sample(record, [&](std::int64_t, const SumsView& terms) { find(terms); });
 }
 
 // Grids that the range gives are final: sums on them are neither too coarse nor outside.
@@ -146,11 +186,11 @@ void IntegerSums::recenter(Record& record, std::span<const double> range) {
     is_spoiled_[c] = !std::isfinite(maximum) || !std::isfinite(minimum);
     if (is_spoiled_[c] != 0) continue;
     double& center = record.has_ghosts ? record.shift[c] : record.normalization.center[c];
-    const auto distance = [&] { return std::max(maximum - center, center - minimum); };
-    if (is_due_[c] == 0 && !may_be_outside(weight, distance(), c, exponents_)) continue;
+    const bool was_outside = range[2 * num_channels_ + c] != 0.0;
+    if (is_due_[c] == 0 && !was_outside) continue;
     const double middle = rounded_to(dtype_, std::midpoint(maximum, minimum));
     if (!record.has_ghosts && std::isfinite(middle)) center = middle;
-    fit_exponents(weight, distance(), c, exponents_);
+    fit_exponents(weight, std::max(maximum - center, center - minimum), c, exponents_);
     is_spoiled_[c] = exponents_[moment_sums::sum_squares * num_channels_ + c] > max_exponent;
   }
 }

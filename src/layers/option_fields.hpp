@@ -132,6 +132,7 @@ void for_each_field(Of<BatchNormalizationOptions> auto& options, auto&& field) {
   field("strict", options.strict);
   field("nonfinite", options.nonfinite);
   field("statistics", options.statistics);
+  field("channel_group_bytes", options.channel_group_bytes);
   field("mode", options.mode);
   field("trainable", options.trainable);
   field("frozen_mode", options.frozen_mode);

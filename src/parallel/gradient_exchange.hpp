@@ -32,7 +32,7 @@ class GradientExchange {
 
   /// After merge(): whether every trainable parameter's gradient of all ranks is finite. The same
   /// on all ranks.
-  [[nodiscard]] bool is_finite() noexcept;
+  [[nodiscard]] bool is_finite() const noexcept { return is_finite_; }
 
   /// After merge(): every trainable parameter's gradient becomes the global one divided by
   /// `divisor`.
@@ -41,10 +41,13 @@ class GradientExchange {
  private:
   template <class Visit>
   void for_each_parameter(Visit&& visit) noexcept;
+  // Number of ranks whose own gradients are not finite.
+  [[nodiscard]] double& num_nonfinite() noexcept { return exchange_.payload()[num_sums_]; }
 
   Exchange exchange_;
   std::vector<Variable*> parameters_;
   std::size_t num_sums_;
+  bool is_finite_ = true;  // all gradients of this rank; after merge() those of all
 };
 
 }  // namespace lockstep

@@ -162,16 +162,6 @@ void fit_exponents(double count, double distance, std::size_t channel,
   exponents[moment_sums::sum_squares * num_channels + channel] = above_count + 2 * above_distance;
 }
 
-bool may_be_outside(double count, double distance, std::size_t channel,
-                    std::span<const std::int64_t> exponents) noexcept {
-  std::int64_t needed[moment_sums::num] = {min_exponent, min_exponent, min_exponent};
-  fit_exponents(count, distance, 0, needed);
-  const std::size_t num_channels = exponents.size() / moment_sums::num;
-  for (std::size_t sum = 0; sum < moment_sums::num; ++sum)
-    if (needed[sum] > exponents[sum * num_channels + channel]) return true;
-  return false;
-}
-
 bool is_coarse(const ExactSums& sums, std::size_t sum, std::size_t channel) noexcept {
   const double magnitude = sums.magnitude(sum, channel);
   return magnitude > 0.0 &&

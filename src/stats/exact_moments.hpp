@@ -95,9 +95,6 @@ void predict_exponents(const Moments& moments, std::int64_t num_samples,
 /// have at most the weight `count`. Where one is 0, what depends on it stays.
 void fit_exponents(double count, double distance, std::size_t channel,
                    std::span<std::int64_t> exponents) noexcept;
-/// True where such elements might not fit into the present grids.
-[[nodiscard]] bool may_be_outside(double count, double distance, std::size_t channel,
-                                  std::span<const std::int64_t> exponents) noexcept;
 
 /// Measured sums of a layer that has seen nothing: for terms of a size between 1e-5 and 4096.
 inline constexpr std::int64_t first_measured_exponent = 12;

@@ -13,12 +13,12 @@ namespace lockstep {
 namespace {
 
 void check_divides(const BatchNormalization& layer, std::int64_t virtual_batch_size,
-                   std::int64_t batch, const char* which, const char* remedy) {
+                   std::int64_t batch, const char* which, const char* whose, const char* remedy) {
   if (batch % virtual_batch_size != 0)
     throw ArgumentError(
-        fmt::format("layer '{}': virtual_batch_size {} does not divide {} of {} samples over all "
-                    "ranks; choose {}",
-                    layer.name(), virtual_batch_size, which, batch, remedy));
+        fmt::format("layer '{}': virtual_batch_size {} does not divide {} of {} samples{}; "
+                    "choose {}",
+                    layer.name(), virtual_batch_size, which, batch, whose, remedy));
 }
 
 // The sizes of ghost batches that training will use; layers that are not built do not know yet that
@@ -35,7 +35,7 @@ void add_used(Layer& layer, bool is_frozen, std::vector<const BatchNormalization
 
 }  // namespace
 
-std::int64_t ghost_unit_of(Sequential& model, const Sampler& sampler) {
+std::int64_t ghost_unit_of(Sequential& model, const Sampler& sampler, const char* whose) {
   const std::int64_t num_batches = sampler.num_batches();
   std::int64_t unit = 1;
   if (num_batches == 0) return unit;
@@ -44,9 +44,9 @@ std::int64_t ghost_unit_of(Sequential& model, const Sampler& sampler) {
   for (const BatchNormalization* layer : layers) {
     const std::int64_t size = *layer->options().virtual_batch_size;
     if (num_batches > 1)
-      check_divides(*layer, size, std::ssize(sampler.batch(0)), "a batch",
+      check_divides(*layer, size, std::ssize(sampler.batch(0)), "a batch", whose,
                     "a batch_size that it divides");
-    check_divides(*layer, size, std::ssize(sampler.batch(num_batches - 1)), "the last batch",
+    check_divides(*layer, size, std::ssize(sampler.batch(num_batches - 1)), "the last batch", whose,
                   "another batch_size, or drop_remainder");
     unit = std::lcm(unit, size);
   }

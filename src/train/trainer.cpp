@@ -16,7 +16,6 @@
 #include "lockstep/comm/collectives.hpp"
 #include "lockstep/train/sampler.hpp"
 #include "model/pooled_statistics.hpp"
-#include "train/ghost_batches.hpp"
 #include "train/trainer_parts.hpp"
 
 namespace lockstep {
@@ -24,10 +23,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+std::string sample_text_of(const Dataset& data) {
+  return fmt::format("samples of {} with targets {}", to_string(data.input_shape()),
+                     to_string(data.target_shape()));
+}
+
 std::string text_of(const Dataset* data) {
   if (data == nullptr) return "none";
-  return fmt::format("{} samples of {} with targets {}", data->num_samples(),
-                     to_string(data->input_shape()), to_string(data->target_shape()));
+  return fmt::format("{} {}", data->num_samples(), sample_text_of(*data));
 }
 
 // Of the callbacks that want to meet, each interval once.
@@ -41,13 +44,16 @@ std::vector<std::int64_t> meeting_intervals_of(const FitOptions& options) {
 
 std::vector<Property> properties_of(const Dataset& data, const FitOptions& options,
                                     const std::vector<std::int64_t>& meeting_intervals) {
-  return {{"data", text_of(&data)},
+  const bool is_own = options.sharding == Sharding::own_data;
+  return {{"sharding", is_own ? "own data" : "global batches"},
+          {"data", is_own ? sample_text_of(data) : text_of(&data)},
           {"validation data", text_of(options.validation)},
           {"epochs", std::to_string(options.epochs)},
-          {"batch_size", std::to_string(options.batch_size)},
+          {"batch_size", is_own ? "own" : std::to_string(options.batch_size)},
           {"max_steps", options.max_steps ? std::to_string(*options.max_steps) : "none"},
           {"shuffle", options.shuffle ? "true" : "false"},
           {"drop_remainder", options.drop_remainder ? "true" : "false"},
+          {"drift_check", std::to_string(options.drift_check)},
           {"seed", std::to_string(options.seed)},
           {"callbacks meet after steps", fmt::format("{}", fmt::join(meeting_intervals, " "))}};
 }
@@ -59,14 +65,8 @@ void check_options(const FitOptions& options) {
     throw ArgumentError(fmt::format("epochs must be >= 0, got {}", options.epochs));
   if (options.max_steps && *options.max_steps < 0)
     throw ArgumentError(fmt::format("max_steps must be >= 0, got {}", *options.max_steps));
-}
-
-SamplerOptions order_of(const Dataset& data, const FitOptions& options) {
-  return {.num_samples = data.num_samples(),
-          .batch_size = options.batch_size,
-          .shuffle = options.shuffle,
-          .drop_remainder = options.drop_remainder,
-          .seed = options.seed};
+  if (options.drift_check < 0)
+    throw ArgumentError(fmt::format("drift_check must be >= 0, got {}", options.drift_check));
 }
 
 }  // namespace
@@ -86,27 +86,26 @@ History Trainer::fit(const Dataset& data, const FitOptions& options) {
   Parts& parts = *parts_;
   parts.require(Activity::none, "fit()");
   std::vector<Property> properties;
-  std::optional<Sampler> sampler;
-  std::int64_t unit = 1;
+  std::optional<Rounds> rounds;
   parts.prepare_for(data, "fit", [&] {
     check_options(options);
     parts.meeting_intervals = meeting_intervals_of(options);
     properties = properties_of(data, options, parts.meeting_intervals);
-    sampler.emplace(order_of(data, options));
-    unit = ghost_unit_of(parts.model, *sampler);
+    rounds.emplace(rounds_of(parts.model, data, options));
   });
   agree(parts.replicas(), {"trainer", "fit", -1}, properties);
+  complete(*rounds, parts.replicas(), options);
 
   History history;
   for (const auto& metric : parts.options.metrics) history.metric_names.push_back(metric->name());
   parts.is_stopping = parts.stop_requested = false;
   parts.carried.reset();
   const Doing asking(parts.stop_when, &options.stop_when);
-  parts.begin_run(order_of(data, options));
+  parts.begin_run(rounds->order);
   const std::int64_t last_step = parts.num_steps + std::min(options.max_steps.value_or(INT64_MAX),
                                                             INT64_MAX - parts.num_steps);
   for (std::int64_t i = 0; i < options.epochs && parts.num_steps < last_step; ++i) {
-    history.epochs.push_back(parts.run_epoch(*this, data, options, *sampler, unit, last_step));
+    history.epochs.push_back(parts.run_epoch(*this, data, options, *rounds, last_step));
     if (parts.is_stopping) break;
   }
   history.is_stopped =
@@ -129,24 +128,21 @@ void Trainer::Parts::begin_run(const SamplerOptions& order) {
 
 // One pass over the data, validation, callbacks, and a merge that ends it on all ranks alike.
 EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
-                                      const FitOptions& fit_options, Sampler& sampler,
-                                      std::int64_t unit, std::int64_t last_step) {
+                                      const FitOptions& fit_options, Rounds& rounds,
+                                      std::int64_t last_step) {
   const auto start = Clock::now();
   EpochRecord epoch;
   epoch.epoch = position.epoch;
-  sampler.start_epoch(position.epoch);
+  rounds.sampler.start_epoch(position.epoch);
   if (position.batch == 0 || position.sums.size() != num_sums())
     position.sums.assign(num_sums(), 0.0);
-  const std::int64_t num_batches = sampler.num_batches();
-  while (position.batch < num_batches && num_steps < last_step && !is_stopping) {
-    train([&] {
-      const auto size = static_cast<std::int64_t>(sampler.batch(position.batch).size());
-      return read(data, sampler.batch(position.batch, model.strategy().shard_of(size, unit)));
-    });
+  while (position.batch < rounds.num_batches && num_steps < last_step && !is_stopping) {
+    train([&] { return load(data, rounds, position.batch); });
     ++position.batch;
     epoch.num_skipped += record.is_skipped ? 1 : 0;
     if (!is_nonfinite || !record.is_skipped)
       std::ranges::transform(position.sums, step_sums, position.sums.begin(), std::plus());
+    if (fit_options.drift_check > 0 && num_steps % fit_options.drift_check == 0) check_replicas();
     const auto call_back = [&] {
       for (const auto& callback : fit_options.callbacks) callback->on_step_end(trainer, record);
     };
@@ -159,15 +155,17 @@ EpochRecord Trainer::Parts::run_epoch(Trainer& trainer, const Dataset& data,
       });
   }
   write_scores(position.sums, epoch.training);
-  epoch.is_whole = position.batch == num_batches;
-  if (fit_options.validation != nullptr && (epoch.is_whole || !is_stopping))
-    epoch.validation = evaluate(*fit_options.validation, fit_options.batch_size);
-  epoch.num_steps = num_steps;
-  epoch.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  epoch.is_whole = position.batch >= rounds.num_batches;
+  // Before the validation: when that fails, the next run makes new steps.
   if (epoch.is_whole) {
     ++position.epoch;
     position.batch = 0;
   }
+  if (fit_options.validation != nullptr && (epoch.is_whole || !is_stopping))
+    epoch.validation =
+        evaluate(*fit_options.validation, rounds.first_sample ? 256 : fit_options.batch_size);
+  epoch.num_steps = num_steps;
+  epoch.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   carry("on_epoch_end", [&] {
     const Doing doing(activity, Activity::meeting_callbacks);
     for (const auto& callback : fit_options.callbacks) callback->on_epoch_end(trainer, epoch);
@@ -253,8 +251,11 @@ Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size) {
 const StepRecord& Trainer::step(const TensorView& inputs, const TensorView& targets,
                                 std::span<const std::int64_t> samples) {
   parts_->require(Activity::none, "step()");
-  parts_->prepare(inputs.shape());
-  return parts_->train([&] { return Batch{inputs, targets, samples}; });
+  parts_->make([&] {
+    parts_->prepare(inputs.shape());
+    parts_->train([&] { return Batch{inputs, targets, samples}; });
+  });
+  return parts_->record;
 }
 
 void Trainer::request_stop() noexcept { parts_->stop_requested = true; }

@@ -156,6 +156,25 @@ Batch Trainer::Parts::read(const Dataset& data, std::span<const std::int64_t> in
   return {inputs, targets, indices};
 }
 
+Batch Trainer::Parts::no_batch() {
+  inputs.resize(model.sample_shape().value().prepended(0), model.dtype());
+  return {.inputs = inputs, .targets = {}, .samples = {}, .is_out_of_data = true};
+}
+
+Batch Trainer::Parts::load(const Dataset& data, const Rounds& rounds, std::int64_t number) {
+  const Sampler& sampler = rounds.sampler;
+  if (!rounds.first_sample) {
+    const std::int64_t size = std::ssize(sampler.batch(number));
+    return read(data, sampler.batch(number, model.strategy().shard_of(size, rounds.unit)));
+  }
+  if (number >= sampler.num_batches()) return no_batch();
+  Batch batch = read(data, sampler.batch(number));
+  sample_numbers.assign(batch.samples.begin(), batch.samples.end());
+  for (std::int64_t& sample : sample_numbers) sample += *rounds.first_sample;
+  batch.samples = sample_numbers;
+  return batch;
+}
+
 Meeting Trainer::Parts::place() const { return {"trainer", std::string(phase), num_steps}; }
 
 void Trainer::Parts::begin_step() {
@@ -177,7 +196,8 @@ void Trainer::Parts::run_step(const Batch& batch) {
   const std::span<double> sums = gradients->sums();
   std::ranges::fill(sums, 0.0);
   loss_gradient.resize(predictions.shape(), parameter_dtype_of(predictions.dtype()));
-  add_sums(predictions, batch.targets, loss_gradient, sums);
+  if (!batch.is_out_of_data) add_sums(predictions, batch.targets, loss_gradient, sums);
+  flags()[out_of_data] = batch.is_out_of_data ? 1.0 : 0.0;
   step_loss = sums[loss_sum];
   const TensorView output_gradient = scaled_seed(predictions.dtype());
   phase = "regularizers";
@@ -260,6 +280,8 @@ void Trainer::Parts::finish_step() noexcept {
   record.is_stopping = flags()[wants_stop] > 0.0;
   if (record.is_stopping) stop_requested = false;
   is_stopping = is_stopping || record.is_stopping;
+  is_out_of_data = flags()[out_of_data] == static_cast<double>(replicas().size());
+  if (is_out_of_data) return;
   add_penalty(step_penalty, step_sums);
   write_scores(step_sums, record.training);
   record.step = num_steps++;

@@ -19,6 +19,7 @@
 #include "parallel/gradient_exchange.hpp"
 #include "train/loss_scale.hpp"
 #include "train/progress.hpp"
+#include "train/rounds.hpp"
 #include "train/snapshot.hpp"
 
 namespace lockstep {
@@ -28,6 +29,7 @@ struct Batch {
   TensorView inputs;
   TensorView targets;
   std::span<const std::int64_t> samples;
+  bool is_out_of_data = false;  ///< empty, and without targets: others may have samples
 };
 
 /// What runs in a trainer, ordered by how little may be called meanwhile.
@@ -81,6 +83,9 @@ struct Trainer::Parts {
   const std::function<bool()>* stop_when = nullptr;  ///< of the run; null outside of one
   bool stop_requested = false;                       ///< by this rank
   bool is_stopping = false;                          ///< agreed by all
+  bool is_out_of_data = false;  ///< all ranks were in the last step, which was none
+  /// Of the last error of a step, which all ranks have thrown, as long as that is not caught.
+  std::weak_ptr<const ErrorOrigin> told_error;
   std::int64_t num_steps = 0;
   Position position;
   std::vector<std::int64_t> meeting_intervals;  ///< of the run's callbacks
@@ -91,6 +96,7 @@ struct Trainer::Parts {
   bool is_nonfinite = false;      ///< other numbers were not, on any rank
   std::vector<double> step_sums;  ///< of the last step's global batch
   Tensor inputs, targets;
+  std::vector<std::int64_t> sample_numbers;  ///< of the batch, among those of all ranks
   Tensor outputs;        ///< predictions in float32, where the model has 16 bits
   Tensor loss_gradient;  ///< as they are, of float32 or float64
   Tensor seed;           ///< the same with 16 bits
@@ -106,6 +112,9 @@ struct Trainer::Parts {
 
   /// Builds the model if need be and agrees on what all ranks train. Collective.
   void prepare(const Shape& input_shape);
+
+  /// The same for a rank that has none.
+  void prepare_without_data();
 
   /// The same for samples of `data`; `describe` reads what else this `call` compares. What fails in
   /// that is told to the ranks that go on. Collective.
@@ -138,9 +147,19 @@ struct Trainer::Parts {
   /// Reads the samples of `indices` into this trainer's memory.
   [[nodiscard]] Batch read(const Dataset& data, std::span<const std::int64_t> indices);
 
-  /// One training step; `load` gives this rank's batch and may throw. Collective.
+  /// Runs steps of a loop of the user's own, and remembers the error that all ranks throw.
+  /// Collective.
+  template <class Body>
+  void make(Body&& steps);
+
+  /// What a rank brings to a step that has no more.
+  [[nodiscard]] Batch no_batch();
+  /// This rank's batch of round `number`.
+  [[nodiscard]] Batch load(const Dataset& data, const Rounds& rounds, std::int64_t number);
+
+  /// One training step; `batch_of()` gives this rank's batch and may throw. Collective.
   template <class Load>
-  const StepRecord& train(Load&& load);
+  const StepRecord& train(Load&& batch_of);
 
   /// Runs what belongs between steps; when it throws the next merge tells all ranks.
   template <class Body>
@@ -155,18 +174,18 @@ struct Trainer::Parts {
   /// Batches of `order` come next.
   void begin_run(const SamplerOptions& order);
 
-  /// The next epoch, or what is left of one, with what belongs to it; `unit` samples stay on one
-  /// rank. Collective.
+  /// The next epoch, or what is left of one, with what belongs to it. Collective.
   [[nodiscard]] EpochRecord run_epoch(Trainer& trainer, const Dataset& data,
-                                      const FitOptions& fit_options, Sampler& sampler,
-                                      std::int64_t unit, std::int64_t last_step);
+                                      const FitOptions& fit_options, Rounds& rounds,
+                                      std::int64_t last_step);
   [[nodiscard]] Scores evaluate(const Dataset& data, std::int64_t batch_size);
+  void check_replicas();
 
  private:
   // The message of a step starts with count, loss, metrics; then what ranks have to say, as numbers
   // of ranks.
   enum Sum : std::size_t { count, loss_sum, first_metric };
-  enum Flag : std::size_t { wants_stop, nonfinite_penalty, num_flags };
+  enum Flag : std::size_t { wants_stop, out_of_data, nonfinite_penalty, num_flags };
   [[nodiscard]] std::span<double> flags() noexcept { return gradients->sums().last(num_flags); }
 
   void begin_step();
@@ -185,12 +204,12 @@ struct Trainer::Parts {
 };
 
 template <class Load>
-const StepRecord& Trainer::Parts::train(Load&& load) {
+const StepRecord& Trainer::Parts::train(Load&& batch_of) {
   begin_step();
   if (carried) schedule.fail(num_steps, *std::exchange(carried, std::nullopt));
   const auto body = [&] {
     phase = "data";
-    run_step(load());
+    run_step(batch_of());
   };
   schedule.keep(num_steps, body, [&] { return place(); });
   finish_step();
@@ -205,6 +224,14 @@ void Trainer::Parts::meet(const char* callback, const char* place, std::int64_t 
     std::forward<Body>(body)();
   });
   assemble(replicas(), {"trainer", place, number}, std::exchange(carried, std::nullopt));
+}
+
+template <class Body>
+void Trainer::Parts::make(Body&& steps) {
+  const auto failure = attempt(std::forward<Body>(steps));
+  if (!failure) return;
+  told_error = failure->origin;
+  rethrow(*failure);
 }
 
 template <class Body>

@@ -2,8 +2,10 @@
 
 #include "base/finite.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "base/convert.hpp"
@@ -38,6 +40,32 @@ TEST_CASE("one number that is not finite is enough, at any place") {
         values[i] = kept;
       }
   }
+}
+
+TEST_CASE("numbers are read whether they are finite or not") {
+  for (const DType dtype : {DType::float32, DType::float64})
+    for (std::int64_t size = 0; size < 40; ++size) {
+      std::vector<double> values(static_cast<std::size_t>(size), 1.5);
+      Tensor source(Shape{size}, dtype);
+      const auto is_finite = [&] {
+        write_from_double(values, source);
+        std::vector<double> read(values.size());
+        const bool result = read_if_finite(source, read);
+        CHECK(std::ranges::equal(read, values, [](double a, double b) {
+          return a == b || (std::isnan(a) && std::isnan(b));
+        }));
+        return result;
+      };
+      CHECK(is_finite());
+      for (double& value : values)
+        for (const double bad : nonfinite) {
+          const double kept = std::exchange(value, bad);
+          CHECK_FALSE(is_finite());
+          value = kept;
+        }
+      for (double& value : values) value = std::numeric_limits<float>::max();
+      CHECK(is_finite());
+    }
 }
 
 TEST_CASE("the first such element of a tensor of any floating type is found") {

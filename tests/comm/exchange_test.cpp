@@ -54,6 +54,52 @@ TEST_CASE("exchange: a merge sums the payload with one allreduce, none alone") {
   }
 }
 
+TEST_CASE("exchange: parts are appointments of one allreduce each, of the words that they have") {
+  const Communicator world = Communicator::world();
+  const double sum = world.size() * (world.size() + 1.0) / 2.0;
+  Exchange exchange(world, "layer 'bn'", "forward", length);
+  exchange.divide(3, 2);
+  CHECK(exchange.num_parts() == 3);
+  for (std::int64_t part = 0; part < 3; ++part) {
+    fill(exchange);
+    const double own = exchange.payload().back();
+    const std::int64_t allreduces = num_allreduces();
+    exchange.start(7, std::nullopt);
+    exchange.finish();
+    CHECK(num_allreduces() - allreduces == (world.is_solo() ? 0 : 1));
+    CHECK(exchange.num_appointments() == part + 1);
+    const double merged = world.is_solo() ? own : sum;
+    const std::vector<double> expected{merged, merged, own, own, own};
+    REQUIRE_ON_ALL_RANKS(world, std::ranges::equal(exchange.payload(), expected));
+  }
+  exchange.divide(1, length);
+  fill(exchange);
+  exchange.merge(8, std::nullopt);
+  REQUIRE_ON_ALL_RANKS(world, has_sums(exchange));
+}
+
+TEST_CASE(
+    "exchange: a failure in any part is the same error on all ranks, and the next part works") {
+  const Communicator world = Communicator::world();
+  Exchange exchange(world, "layer 'bn'", "forward", length);
+  exchange.divide(4, length);
+  for (int guilty = 0; guilty < world.size(); ++guilty)
+    for (const bool by_merge : {false, true}) {  // as a rank does that is somewhere else
+      const Caught caught = caught_from([&] {
+        const auto failure = failure_on(world.rank() == guilty);
+        if (failure && by_merge) exchange.merge(3, failure);
+        exchange.start(3, failure);
+        exchange.finish();
+      });
+      REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::data));
+      REQUIRE_ON_ALL_RANKS(world, caught.rank() == guilty);
+      REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
+      fill(exchange);
+      exchange.merge(4, std::nullopt);
+      REQUIRE_ON_ALL_RANKS(world, has_sums(exchange));
+    }
+}
+
 TEST_CASE("exchange: a solo group merges nothing and calls no MPI, whatever the number of ranks") {
   Exchange exchange(Communicator(), "layer 'bn'", "forward", length);
   fill(exchange);

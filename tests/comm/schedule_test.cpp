@@ -56,6 +56,35 @@ struct Step {
   Schedule schedule;
 };
 
+TEST_CASE("schedule: an exchange is due with all of its parts") {
+  const Communicator world = Communicator::world();
+  constexpr int num_parts = 3;
+  Exchange exchange(world, "layer 'bn'", "forward", 1), other(world, "model", "gradients", 1);
+  Schedule schedule;
+  for (Exchange* each : {&exchange, &other, &exchange}) schedule.add(*each);
+  exchange.divide(num_parts, 1);
+  const auto run = [&](int guilty, int fatal_part) {
+    int part = 0;
+    const auto merge = [&](Exchange& each) {
+      if (part++ == fatal_part && world.rank() == guilty) throw DataError("why");
+      each.start(-1, std::nullopt);
+      each.finish();
+    };
+    schedule.keep(-1, [&] {
+      for (int i = 0; i < num_parts; ++i) merge(exchange);
+      merge(other);
+      for (int i = 0; i < num_parts; ++i) merge(exchange);
+    });
+  };
+  for (int guilty = 0; guilty < world.size(); ++guilty)
+    for (int fatal_part = 0; fatal_part < 2 * num_parts + 1; ++fatal_part) {
+      const Caught caught = caught_from([&] { run(guilty, fatal_part); });
+      REQUIRE_ON_ALL_RANKS(world, caught.is(ErrorCode::data));
+      if (!world.is_solo()) REQUIRE_ON_ALL_RANKS(world, is_same_on_all_ranks(world, caught));
+      run(-1, -1);
+    }
+}
+
 TEST_CASE("schedule: a step without failure is what its body does") {
   const Communicator world = Communicator::world();
   Step step(world);

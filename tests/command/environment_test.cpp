@@ -35,23 +35,27 @@ TEST_CASE("a flag goes before a variable, and a variable before the default") {
 
 TEST_CASE("every option can be given as a variable") {
   const auto by_flags = configuration_of(
-      {.arguments = "train --data synthetic:blobs --model mlp --dtype bfloat16 --batch 32 --epochs "
-                    "2 --steps 3 "
-                    "--lr 0.25 --momentum 0.5 --bn-momentum 0.75 --optimizer adam --no-sync "
-                    "--seed 7 --out run --json --quiet"});
+      {.arguments =
+           "train --data synthetic:blobs --model mlp --dtype bfloat16 --batch 32 --epochs "
+           "2 --steps 3 "
+           "--lr 0.25 --momentum 0.5 --bn-momentum 0.75 --optimizer adam --no-sync "
+           "--seed 7 --out run --save-every 2 --keep 4 --save-failure warn --schedule step:0.5:2 "
+           "--json --quiet"});
   const auto by_variables = configuration_of(
       {.arguments = "train",
        .preamble = "export LOCKSTEP_DATA=synthetic:blobs LOCKSTEP_MODEL=mlp "
                    "LOCKSTEP_DTYPE=bfloat16 LOCKSTEP_BATCH=32 "
                    "LOCKSTEP_EPOCHS=2 LOCKSTEP_STEPS=3 LOCKSTEP_LR=0.25 LOCKSTEP_MOMENTUM=0.5 "
                    "LOCKSTEP_BN_MOMENTUM=0.75 LOCKSTEP_OPTIMIZER=adam LOCKSTEP_SYNC=false "
-                   "LOCKSTEP_SEED=7 LOCKSTEP_OUT=run LOCKSTEP_JSON=true LOCKSTEP_QUIET=1"});
+                   "LOCKSTEP_SEED=7 LOCKSTEP_OUT=run LOCKSTEP_SAVE_EVERY=2 LOCKSTEP_KEEP=4 "
+                   "LOCKSTEP_SAVE_FAILURE=warn LOCKSTEP_SCHEDULE=step:0.5:2 LOCKSTEP_JSON=true "
+                   "LOCKSTEP_QUIET=1"});
   CHECK(by_flags == by_variables);
   const auto by_default = configuration_of(
       {.arguments = "train --steps 1 --data synthetic:blobs --model mlp --out run"});
-  for (const std::string key :
-       {"dtype", "batch", "epochs", "learning_rate", "momentum", "bn_momentum", "optimizer",
-        "synchronized", "seed", "json", "quiet"}) {
+  for (const std::string key : {"dtype", "batch", "epochs", "learning_rate", "momentum",
+                                "bn_momentum", "optimizer", "synchronized", "seed", "save_every",
+                                "keep", "save_failure", "schedule", "json", "quiet"}) {
     CAPTURE(key);
     CHECK(by_flags.at(key) != by_default.at(key));
   }

@@ -10,7 +10,7 @@ TEST_CASE("every 30 seconds a line of progress goes to standard error") {
   const Outcome outcome =
       outcome_of({.arguments = "train --data synthetic:blobs --model mlp --epochs 1000000000",
                   .around = "{} & run=$!; sleep 2; kill -STOP $run; sleep 30; kill -CONT $run\n"
-                            "sleep 2; kill $run; wait $run 2>/dev/null; true"});
+                            "sleep 2; kill -KILL $run; wait $run 2>/dev/null; true"});
   CAPTURE(outcome.error);
   CHECK(outcome.exit_code == 0);
   const auto lines = lines_of(outcome.error);

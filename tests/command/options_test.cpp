@@ -46,6 +46,13 @@ TEST_CASE("every dtype trains, and each rounds in its own way") {
   }
 }
 
+TEST_CASE("comparing replicas changes nothing") {
+  const std::string brief = small + "--steps 5 ";
+  for (const int num_ranks : {0, 2})
+    CHECK(last("loss", brief + "--drift-check 2", num_ranks) == last("loss", brief, num_ranks));
+  require_refusal(small + "--drift-check -1", "--drift-check: expected a whole number");
+}
+
 TEST_CASE("a run may skip or pass on what is not finite") {
   for (const int num_ranks : {0, 2}) {
     // The first step makes parameters that no later one can use.

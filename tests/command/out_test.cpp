@@ -36,14 +36,17 @@ TEST_CASE("a run folder holds options, metrics and curves") {
     for (const std::string text : {">loss<", ">accuracy<", ">training<", ">validation<", ">epoch<"})
       CHECK(num_occurrences(curves, text) > 0);
     CHECK(num_occurrences(curves, "stroke-width='2'") == 4);  // a line per curve
-    CHECK(std::distance(std::filesystem::directory_iterator(run), {}) == 3);
+    CHECK(std::filesystem::exists(run / "checkpoints" / "step_00000063.safetensors"));
+    CHECK(std::distance(std::filesystem::directory_iterator(run), {}) == 4);
   }
 }
 
-TEST_CASE("a later run replaces the files of an earlier one") {
+TEST_CASE("a later run replaces the files of an earlier one, once its checkpoints are gone") {
   const TemporaryFolder folder;
-  for (const std::string epochs : {"4", "1"})
+  for (const std::string epochs : {"4", "1"}) {
     REQUIRE(outcome_of({small + "--out run --epochs " + epochs}, folder.path()).exit_code == 0);
+    std::filesystem::remove_all(folder / "run" / "checkpoints");
+  }
   CHECK(records_in(content_of(folder / "run" / "metrics.jsonl")).size() == 1);
   const std::string curves = content_of(folder / "run" / "curves.svg");
   CHECK(num_occurrences(curves, "<circle ") == 4);  // a point per curve

@@ -24,7 +24,7 @@ bool has_terminals() {
 Outcome outcome_in_terminal(const std::string& arguments, int columns) {
   return outcome_of({.arguments = arguments,
                      .around = "script -qec \"stty cols " + std::to_string(columns) +
-                               "; timeout --foreground 2 {}\" /dev/null"});
+                               "; timeout -s KILL --foreground 2 {}\" /dev/null"});
 }
 
 // Lines without the last, which may be torn.
@@ -45,6 +45,8 @@ TEST_CASE("a terminal shows one progress line that gives way to results") {
   int num_progress = 0;
   for (std::size_t i = 2; i < lines.size(); ++i) {
     CAPTURE(lines[i]);
+    if (i + 1 == lines.size() && lines[i].find("lockstep: stopped after") != std::string::npos)
+      break;  // the last word of a run that a signal ends
     const std::string result = lines[i].substr(lines[i].rfind(erase_line));
     CHECK_THAT(result, Catch::StartsWith(erase_line + "epoch " + std::to_string(i - 1) + "/"));
     const std::string progress = lines[i].substr(0, lines[i].size() - result.size());

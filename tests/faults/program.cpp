@@ -1,7 +1,7 @@
 // Trains a small model on all ranks while one of them fails; started by suite.cpp.
 //
 //   program survive            all faults that the run survives; rank 0 prints a line for each
-//   program end FAULT PLACE RANK     one fault that ends the job
+//   program end FAULT PLACE RANK FOLDER     one fault that ends the job
 //   program calls FAULT RANK         ranks that call their layers differently
 
 #include <signal.h>
@@ -39,20 +39,24 @@ Sequential trapped_model(const Strategy& strategy) {
 }
 
 struct Run {
-  explicit Run(const Strategy& strategy)
+  // With a folder it saves a checkpoint after every step.
+  explicit Run(const Strategy& strategy, const std::string& folder = "")
       : model(trapped_model(strategy)),
-        trainer(model, Sgd({.learning_rate = 0.1, .momentum = 0.9}), TrapLoss{}) {}
+        trainer(model, Sgd({.learning_rate = 0.1, .momentum = 0.9}), TrapLoss{}) {
+    callbacks.push_back(std::make_shared<TrapCallback>());
+    if (!folder.empty())
+      callbacks.push_back(
+          std::make_shared<Checkpoints>(CheckpointsOptions{.folder = folder, .save_every = 1}));
+  }
 
   void fit() {
-    trainer.fit(data, {.epochs = 1,
-                       .batch_size = 30,
-                       .validation = &data,
-                       .callbacks = {std::make_shared<TrapCallback>()}});
+    trainer.fit(data, {.epochs = 1, .batch_size = 30, .validation = &data, .callbacks = callbacks});
   }
 
   TrapData data;
   Sequential model;
   Trainer trainer;
+  std::vector<std::shared_ptr<Callback>> callbacks;
 };
 
 // What an update changes, as bytes.
@@ -244,9 +248,9 @@ void end_by(const std::string& fault, std::optional<Environment>& environment) {
 }
 
 int end(std::optional<Environment>& environment, const std::string& fault, const std::string& place,
-        int guilty) {
+        int guilty, const std::string& folder) {
   const Strategy strategy(Communicator::world());
-  Run run(strategy);
+  Run run(strategy, folder);
   run.fit();
   if (strategy.rank() == guilty) arm({place, [&] { end_by(fault, environment); }});
   for (;;) run.fit();
@@ -285,8 +289,8 @@ int main(int argc, char** argv) {
   std::optional<Environment> environment(std::in_place, argc, argv);
   if (arguments.size() == 1 && arguments[0] == "survive")
     return survive(Strategy(Communicator::world()));
-  if (arguments.size() == 4 && arguments[0] == "end")
-    return end(environment, arguments[1], arguments[2], std::stoi(arguments[3]));
+  if (arguments.size() == 5 && arguments[0] == "end")
+    return end(environment, arguments[1], arguments[2], std::stoi(arguments[3]), arguments[4]);
   if (arguments.size() == 3 && arguments[0] == "calls")
     return calls(arguments[1], std::stoi(arguments[2]));
   return 2;

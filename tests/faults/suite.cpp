@@ -117,12 +117,14 @@ int num_processes_with(const std::string& mark) {
   return count;
 }
 
-Outcome outcome_of(const std::string& arguments, int num_ranks, int seconds) {
+Outcome outcome_of(std::string arguments, int num_ranks, int seconds) {
   static std::atomic<int> number{0};
   const std::string mark =
       "LOCKSTEP_FAULT_CASE=" + std::to_string(::getpid()) + "." + std::to_string(number++);
   const TemporaryFolder folder;
   const std::string in_folder = folder.path().string() + "/";
+  if (const auto at = arguments.find("FOLDER"); at != std::string::npos)
+    arguments.replace(at, 6, in_folder + "checkpoints");
   std::string mpirun = LOCKSTEP_MPIRUN " ";
   mpirun.replace(mpirun.find("NUM_RANKS"), 9, std::to_string(num_ranks));
   const std::string command = mark + " timeout -s KILL " + std::to_string(seconds) + " " + mpirun +
@@ -187,7 +189,8 @@ std::string next_meeting(const std::string& place) {
   static const std::map<std::string, std::string> names{
       {"data", "first"},       {"forward 0", "first"},  {"forward 1", "second"},
       {"forward 2", "second"}, {"loss", "second"},      {"backward 2", "second"},
-      {"backward 1", "first"}, {"backward 0", "model"}, {"evaluation", "evaluation"}};
+      {"backward 1", "first"}, {"backward 0", "model"}, {"evaluation", "evaluation"},
+      {"save", "drift check"}};
   return names.at(place);
 }
 
@@ -196,7 +199,7 @@ Verdict verdict_of(const Ending& ending) {
   const std::string arguments =
       ending.place.empty()
           ? "calls " + quoted + std::to_string(ending.guilty)
-          : "end " + quoted + "'" + ending.place + "' " + std::to_string(ending.guilty);
+          : "end " + quoted + "'" + ending.place + "' " + std::to_string(ending.guilty) + " FOLDER";
   const Outcome outcome = outcome_of(arguments, ending.num_ranks, 30);
   const auto names = [&](const std::string& text) {
     return outcome.error.find(text) != std::string::npos;
@@ -236,8 +239,8 @@ std::vector<int> guilty_ranks(int num_ranks) {
 
 const std::vector<std::string> ends{"killed", "segfault", "abort",          "exit",
                                     "hang",   "stopped",  "finalizes early"};
-const std::vector<std::string> ending_places{"data",       "forward 0",  "forward 1", "loss",
-                                             "backward 1", "backward 0", "evaluation"};
+const std::vector<std::string> ending_places{"data",       "forward 0",  "forward 1",  "loss",
+                                             "backward 1", "backward 0", "evaluation", "save"};
 
 std::vector<Ending> all_endings() {
   std::vector<Ending> all;
@@ -264,7 +267,7 @@ std::vector<Ending> some_endings() {
       ++turn;
     }
   };
-  std::size_t place = 0;
+  std::size_t place = 1;
   for (const std::string& fault : ends) add(fault, ending_places[place++ % ending_places.size()]);
   add("layer skipped", "");
   add("other order", "");

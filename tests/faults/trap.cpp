@@ -67,7 +67,10 @@ double TrapLoss::evaluate(const TensorView& predictions, const TensorView& targe
   return loss_.evaluate(predictions, targets, gradient);
 }
 
-void TrapCallback::on_step_end(Trainer&, const StepRecord&) { pass("step end"); }
+void TrapCallback::on_step_end(Trainer&, const StepRecord&) {
+  pass("step end");
+  pass("save");
+}
 void TrapCallback::on_epoch_end(Trainer&, const EpochRecord&) { pass("epoch end"); }
 
 TrapData::TrapData()

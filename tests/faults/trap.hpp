@@ -63,6 +63,7 @@ class TrapLoss final : public Loss {
   SparseCategoricalCrossentropy loss_;
 };
 
+/// To be followed by the callback that saves: the others are on their way there at "save".
 class TrapCallback final : public Callback {
  public:
   void on_step_end(Trainer& trainer, const StepRecord& record) override;

@@ -22,6 +22,27 @@ BatchNormalizationOptions normalization_of(const TrainingOptions& options) {
   return normalization;
 }
 
+// Batch normalization in which some samples weigh more than others.
+class WeightedNormalization final : public BatchNormalization {
+ public:
+  using BatchNormalization::BatchNormalization;
+
+  void forward(const TensorView& input, const MutableTensorView& output,
+               const Call& call) override {
+    Call weighted = call;
+    if (call.mode == Mode::training) {
+      weights_.clear();
+      for (const std::int64_t sample : call.samples)
+        weights_.push_back(0.5F + static_cast<float>(sample % 3));
+      weighted.batch_weights = view(weights_, {std::ssize(weights_)});
+    }
+    BatchNormalization::forward(input, output, weighted);
+  }
+
+ private:
+  std::vector<float> weights_;
+};
+
 Sequential model_of(const TrainingOptions& options) {
   Sequential model({.dtype = options.dtype, .seed = 3}, Strategy(Communicator::world()));
   model.add(Conv2D({.filters = 4, .kernel_size = {3, 3}, .padding = Padding::same}));
@@ -30,13 +51,14 @@ Sequential model_of(const TrainingOptions& options) {
   model.add(Flatten());
   model.add(Dropout({.rate = 0.2}));
   model.add(Dense({.units = 6, .kernel_regularizer = l2(1e-3)}));
-  model.add(BatchNormalization(normalization_of(options)));
+  model.add(WeightedNormalization(normalization_of(options)));
   model.add(Dense({.units = 4}));
   return model;
 }
 
 std::unique_ptr<Optimizer> optimizer_of(const TrainingOptions& options) {
-  const LearningRate rate = StepDecay{.initial = 0.05, .factor = 0.7, .interval = 3};
+  const LearningRate rate =
+      StepDecay{.initial = options.learning_rate, .factor = 0.7, .interval = 3};
   if (options.uses_adam) return std::make_unique<Adam>(AdamOptions{.learning_rate = rate});
   return std::make_unique<Sgd>(SgdOptions{.learning_rate = rate, .momentum = 0.9});
 }
@@ -49,10 +71,14 @@ const Dataset& few_images() {
 }
 
 Training::Training(const TrainingOptions& options) : model(model_of(options)) {
+  TrainerOptions trainer_options{.metrics = {std::make_shared<SparseCategoricalAccuracy>()},
+                                 .seed = options.seed};
+  if (options.dtype == DType::float16)
+    trainer_options.loss_scaling = LossScaling{.initial_scale = 8.0, .growth_interval = 4};
   model.build(few_images().input_shape().prepended(1));
-  trainer = std::make_unique<Trainer>(
-      model, optimizer_of(options), std::make_unique<SparseCategoricalCrossentropy>(),
-      TrainerOptions{.metrics = {std::make_shared<SparseCategoricalAccuracy>()}, .seed = 5});
+  trainer = std::make_unique<Trainer>(model, optimizer_of(options),
+                                      std::make_unique<SparseCategoricalCrossentropy>(),
+                                      std::move(trainer_options));
 }
 
 History Training::run(std::int64_t num_steps, std::vector<std::shared_ptr<Callback>> callbacks) {

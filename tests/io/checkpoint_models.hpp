@@ -24,10 +24,12 @@ struct TrainingOptions {
   bool uses_adam = false;
   DType dtype = DType::float32;
   bool zero_debias = false;
+  double learning_rate = 0.05;
+  std::uint64_t seed = 5;  ///< of dropout
 };
 
-/// A convolutional network with batch normalization that is built, and its trainer: momentum, a
-/// learning rate that drops every 3 steps, dropout, regularizers.
+/// A convolutional network with batch normalization that is built, and its trainer: momentum,
+/// batch weights, a learning rate that drops every 3 steps, dropout, a regularizer.
 struct Training {
   explicit Training(const TrainingOptions& options = {});
 

@@ -144,6 +144,7 @@ std::vector<Feature> make_features() {
       dtype(DType::float16),
       option("fused", "fused", [](Options& o) { o.fused = true; }),
       option("fast", "statistics", [](Options& o) { o.statistics = Statistics::fast; }),
+      option("channel by channel", "groups", [](Options& o) { o.channel_group_bytes = 1; }),
   };
 }
 

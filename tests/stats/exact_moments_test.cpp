@@ -142,12 +142,7 @@ TEST_CASE("predicted grids take a jump of 2^9 standard deviations and know when 
 TEST_CASE("grids that fit a range take everything in it", "[stats]") {
   const double distance = GENERATE(1e-30, 1.0, 0x1p20, 1e30);
   auto exponents = first_grid();
-  for (std::size_t c = 0; c < num_channels; ++c) {
-    fit_exponents(1.0, distance, c, exponents);
-    CHECK_FALSE(may_be_outside(1.0, distance, c, exponents));
-    CHECK(may_be_outside(1.0, 8.0 * distance, c, exponents));
-    CHECK(may_be_outside(8.0, distance, c, exponents));
-  }
+  for (std::size_t c = 0; c < num_channels; ++c) fit_exponents(1.0, distance, c, exponents);
   const Rows rows{std::vector(num_channels, distance), std::vector(num_channels, -distance)};
   const ExactSums sums = read(message_of(rows, exponents), exponents);
   CHECK_FALSE(sums.has_outside());

@@ -25,6 +25,11 @@ struct Contestant {
 
 using SeriesByName = std::map<std::string, Series>;
 
+// Small batches and other layouts go through the cache at once.
+bool may_be_grouped(const Workload& workload) {
+  return workload.layout == Layout::nchw && is_memory_size(workload);
+}
+
 void add_candidates(Contestant& contestant, std::vector<Candidate>& candidates) {
   Subject* const subject = &contestant.subject;
   candidates.push_back({contestant.prefix + "forward", [=] { subject->forward(); }});
@@ -79,6 +84,15 @@ class RowMaker {
     return result;
   }
 
+  // What it makes of a pass to go through the cache in groups of channels.
+  [[nodiscard]] Row grouped(const std::string& pass, std::int64_t num_wrong) const {
+    Row result = row("grouped " + pass, series(pass));
+    result.against = "at once " + pass;
+    result.ratio = ratio_of(series(pass), series(result.against));
+    result.num_wrong = num_wrong;
+    return result;
+  }
+
   // What being synchronized adds to a call too short for ratios.
   [[nodiscard]] Row extra(const std::string& pass) const {
     Row result =
@@ -106,6 +120,14 @@ void add_fused(const RowMaker& maker, const FloorSeries& floor, const Contestant
   rows.push_back(maker.row(contestant.prefix + "forward", base, forward, contestant.wrong.forward));
   rows.push_back(
       maker.row(contestant.prefix + "backward", base, backward, contestant.wrong.backward));
+}
+
+void add_against(const RowMaker& maker, const std::string& base, const Contestant& contestant,
+                 std::vector<Row>& rows) {
+  for (const std::string pass : {"forward", "backward"})
+    rows.push_back(
+        maker.row(contestant.prefix + pass, base + pass, maker.series(base + pass),
+                  pass == "forward" ? contestant.wrong.forward : contestant.wrong.backward));
 }
 
 void add_synchronized(const RowMaker& maker, const Workload& workload, const Contestant& contestant,
@@ -143,7 +165,12 @@ std::vector<Row> layer_rows(const ls::Communicator& world, const Workload& workl
     enter("relu ", {.has_relu = true});
     enter("residual ", {.has_relu = true, .has_residual = true});
     enter("fast ", {.statistics = ls::Statistics::fast});
-    if (!world.is_solo()) enter("sync ", {.is_synchronized = true});
+    if (may_be_grouped(workload)) enter("at once ", {.channel_group_bytes = 0});
+    if (!world.is_solo()) {
+      enter("sync ", {.is_synchronized = true});
+      if (may_be_grouped(workload))
+        enter("grouped sync ", {.is_synchronized = true, .channel_group_bytes = 256 * 1024});
+    }
   }
 
   std::vector<Candidate> candidates = floor_candidates(*buffers);
@@ -169,6 +196,11 @@ std::vector<Row> layer_rows(const ls::Communicator& world, const Workload& workl
     if (contestant.prefix == "fast ") {
       rows.push_back(maker.exact("forward", contestant.wrong.forward));
       rows.push_back(maker.exact("backward", contestant.wrong.backward));
+    } else if (contestant.prefix == "at once ") {
+      rows.push_back(maker.grouped("forward", contestant.wrong.forward));
+      rows.push_back(maker.grouped("backward", contestant.wrong.backward));
+    } else if (contestant.prefix == "grouped sync ") {
+      add_against(maker, "sync ", contestant, rows);
     } else if (contestant.prefix == "sync ") {
       add_synchronized(maker, workload, contestant, rows);
     } else if (!contestant.prefix.empty()) {

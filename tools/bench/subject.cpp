@@ -20,6 +20,7 @@ ls::BatchNormalizationOptions layer_options(const Workload& workload, const Subj
           .activation =
               options.has_relu ? ls::ActivationFunction::relu : ls::ActivationFunction::linear,
           .statistics = options.statistics,
+          .channel_group_bytes = options.channel_group_bytes,
           .synchronized = options.is_synchronized,
           .dtype = workload.dtype};
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "bench/buffers.hpp"
 #include "bench/reference.hpp"
@@ -13,6 +14,7 @@ struct SubjectOptions {
   bool has_relu = false;
   bool has_residual = false;
   lockstep::Statistics statistics = lockstep::Statistics::exact;
+  std::optional<std::int64_t> channel_group_bytes = std::nullopt;
 };
 
 /// Batch normalization of the workload's x to y and of dy to dx; of the residual as well if it has

@@ -43,10 +43,10 @@ struct Resumption {
 LOCKSTEP_EXPORT Resumption resume(Trainer& trainer, const std::filesystem::path& folder);
 
 struct CheckpointsOptions {
-  std::filesystem::path folder;  ///< made where it is missing
-  std::int64_t save_every = 0;   ///< steps; 0: at the end of every epoch
-  int keep = 3;                  ///< newest ones that are kept, >= 1
-  bool keep_best = true;         ///< likewise that of the smallest validation loss
+  std::filesystem::path folder = {};  ///< made where it is missing
+  std::int64_t save_every = 0;        ///< steps; 0: at the end of every epoch
+  int keep = 3;                       ///< newest ones that are kept, >= 1
+  bool keep_best = true;              ///< likewise that of the smallest validation loss
   WeightNames names = WeightNames::pytorch;
   std::string note = {};  ///< see CheckpointOptions
   /// Told on rank 0 why a save failed; the training goes on, and older checkpoints stay. Empty: the
@@ -57,7 +57,8 @@ struct CheckpointsOptions {
 /// Saves checkpoints while a trainer runs: after every so many steps or every epoch, after an epoch
 /// with the smallest validation loss of this run, and when fit() ends or is stopped. The link
 /// "latest" shows the newest one. Checkpoints of later steps than those of the run, which went back
-/// behind them, get the ending ".abandoned". All ranks have one.
+/// behind them, get the ending ".abandoned". Replicas that have drifted apart are not saved but end
+/// the run; see check_replicas(). All ranks have one.
 class LOCKSTEP_EXPORT Checkpoints final : public Callback {
  public:
   /// Throws ArgumentError for a negative save_every or keep < 1.

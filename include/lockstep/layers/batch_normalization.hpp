@@ -16,8 +16,6 @@
 
 namespace lockstep {
 
-class BatchSums;
-class Exchange;
 struct ChannelAffine;
 struct Failure;
 struct FinalActivation;
@@ -53,10 +51,12 @@ class LOCKSTEP_EXPORT BatchNormalizationTape final : public Tape {
 ///
 /// In training mode mean and variance are those of the batch, over all axes but the channel axis
 /// and, when synchronized, over the batches of all ranks: exactly as if one process had them all,
-/// however uneven or empty they are. One MPI_Allreduce each in forward and backward; up to
+/// however uneven or empty they are. One MPI_Allreduce each in forward and backward, or one
+/// MPI_Iallreduce per group of channels where those go through the cache one after another; up to
 /// three in a forward whose mean jumped by more than 2^10 standard deviations, and with
 /// Statistics::exact in a pass of which some channel's numbers became thousands of times larger or
-/// smaller than in the call before (in dense layers of 16 or 32 bits: 10 times smaller). In inference mode the moving statistics normalize and nothing is communicated.
+/// smaller than in the call before (in dense layers of 16 or 32 bits: 10 times smaller). In
+/// inference mode the moving statistics normalize and nothing is communicated.
 ///
 /// Ioffe and Szegedy: Batch Normalization, 2015.
 class LOCKSTEP_EXPORT BatchNormalization : public Layer {
@@ -83,7 +83,8 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   void forward(const TensorView& input, const MutableTensorView& output, const Call& call) override;
 
   /// dx, and the gradients of gamma and beta. After a synchronized training call those are global:
-  /// summed over all ranks already. `input_gradient` may be the memory of `output_gradient`.
+  /// summed over all ranks already. `input_gradient` may be the memory of `output_gradient`; after
+  /// an error it may be written in part.
   /// Collective as the recorded forward was.
   void backward(Tape& tape, const TensorView& output_gradient,
                 const MutableTensorView& input_gradient,
@@ -198,7 +199,6 @@ class LOCKSTEP_EXPORT BatchNormalization : public Layer {
   void adjust(Record& record) const;
   [[nodiscard]] Record& normalize_by_batch(const TensorView& input, const MutableTensorView& output,
                                            const Call& call);
-  void recenter(Record& record, BatchSums& sums, Exchange& exchange);
   void measure(Record& record, PopulationRecorder& population) const;
   [[nodiscard]] Record& normalize_by_moving(const TensorView& input,
                                             const MutableTensorView& output, const Call& call);

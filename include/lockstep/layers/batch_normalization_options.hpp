@@ -139,6 +139,15 @@ struct BatchNormalizationOptions {
   bool strict = false;  ///< a channel with one element is an error in training mode
   Nonfinite nonfinite = Nonfinite::error;
   Statistics statistics = Statistics::exact;
+  /// Where the samples of images are channel after channel (NCHW), channels can go through the
+  /// cache in groups, each with a message of its own that is under way while the next one is
+  /// summed up: elements then come from memory once in place of twice. At most so many bytes of a
+  /// rank's input make a group, but at least one channel; 0: all channels at once. Empty: in groups
+  /// where that was measured to be faster, but not where ranks share statistics: they wait for each
+  /// other at every group, which only pays where each has a core for itself; 256 KiB are worth a
+  /// trial then. Of no effect on results with Statistics::exact, and none at all with ghost
+  /// batches, renorm or an adjustment.
+  std::optional<std::int64_t> channel_group_bytes = std::nullopt;
   Mode mode = Mode::inference;  ///< of calls that name none, until Layer::set_mode()
   bool trainable = true;
   FrozenMode frozen_mode = FrozenMode::inference;

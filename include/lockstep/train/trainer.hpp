@@ -4,6 +4,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -47,13 +48,27 @@ struct TrainerOptions {
   std::optional<LossScaling> loss_scaling = std::nullopt;
 };
 
+/// Whose the data of a run are.
+enum class Sharding : std::uint8_t {
+  /// All ranks have the same data set, and every global batch is cut over them.
+  global_batches,
+  /// Every rank has a data set of its own, of any length, and batches of its own; a global batch is
+  /// what the ranks' batches are together. Ranks with fewer of them go on without samples until the
+  /// epoch of the others ends too.
+  own_data,
+};
+
 struct FitOptions {
-  std::int64_t epochs = 1;       ///< what is left of one that an earlier run began counts as one
-  std::int64_t batch_size = 32;  ///< of the global batch, over all ranks
+  std::int64_t epochs = 1;  ///< what is left of one that an earlier run began counts as one
+  /// Of the global batch, over all ranks; with Sharding::own_data of this rank's, and may differ.
+  std::int64_t batch_size = 32;
+  Sharding sharding = Sharding::global_batches;
   std::optional<std::int64_t> max_steps = std::nullopt;  ///< of this call of fit
   bool shuffle = true;
   bool drop_remainder = false;  ///< leave out a last batch that is smaller than the others
   std::uint64_t seed = 0;       ///< of the sample order
+  /// After every so many steps ranks compare what they share; 0: never. See check_replicas().
+  std::int64_t drift_check = 0;
   const Dataset* validation = nullptr;
   /// Asked on every rank in each step, before its last message, and at the end of each epoch. Where
   /// it says true on any rank, fit() ends on all of them after that step. See StopSignals.
@@ -90,10 +105,11 @@ class LOCKSTEP_EXPORT Trainer {
 
   /// Trains for some epochs. Every global batch is cut over the ranks by the model's strategy,
   /// never within a ghost batch; the sample order depends on the seed only, not on the number of
-  /// ranks. A run that ended within an epoch is continued there by the next one over the same
-  /// batches. Builds a model that is not built. Throws on all ranks alike: MismatchError when they
-  /// ask for different things, ArgumentError for options or data that do not fit and for a batch
-  /// that a virtual_batch_size does not divide, and what any rank threw. Collective.
+  /// ranks. With Sharding::own_data `data` is this rank's, and validation is of batches of 256. A
+  /// run that ended within an epoch is continued there by the next one over the same batches.
+  /// Builds a model that is not built. Throws on all ranks alike: MismatchError when they ask for
+  /// different things, ArgumentError for options or data that do not fit and for a batch that a
+  /// virtual_batch_size does not divide, and what any rank threw. Collective.
   History fit(const Dataset& data, const FitOptions& options = {});
 
   /// Loss and metrics over a whole data set in inference mode. Where groups of ranks have learned
@@ -110,6 +126,16 @@ class LOCKSTEP_EXPORT Trainer {
   /// one's own. `samples` are the global indices of its samples, for dropout. Collective.
   const StepRecord& step(const TensorView& inputs, const TensorView& targets,
                          std::span<const std::int64_t> samples = {});
+
+  /// For a rank whose loop over step() has no more batches: answers the steps of the other ranks
+  /// without samples until all ranks have called this. The step in which all do changes nothing on
+  /// any rank and is none. Where the model is not built yet its first layer has an input_shape. See
+  /// Join. Throws what steps throw. Collective with step() of others.
+  void join();
+
+  /// Takes part in the step that is due with an error, for a rank whose loop cannot make it: all
+  /// ranks throw that error. Collective with step() of others.
+  [[noreturn]] void fail(std::exception_ptr reason);
 
   /// Ends fit() on all ranks after the step, or the epoch, that ends next; in loops of one's own
   /// the next step's record says to all ranks that one has asked. Local.
@@ -142,6 +168,8 @@ class LOCKSTEP_EXPORT Trainer {
   [[nodiscard]] double loss_scale() const noexcept;
 
  private:
+  friend class Join;
+  friend LOCKSTEP_EXPORT void check_replicas(Trainer& trainer);
   struct Parts;
   std::unique_ptr<Parts> parts_;
 };
