@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -73,6 +74,53 @@ std::uint32_t header_checksum_of(std::span<const std::byte> first_bytes) {
   return crc32c(first_bytes.subspan(digits + num_digits), checksum);
 }
 
+// Follows a text without keeping it: an object of objects whose values are texts, numbers and lists
+// of those, each key once.
+class HeaderOutline final : public nlohmann::json_sax<Json> {
+ public:
+  explicit HeaderOutline(std::function<void(std::string_view problem)> fail)
+      : fail_(std::move(fail)) {}
+
+  bool start_object(std::size_t) override {
+    if (is_list_ || keys_.size() == 2) fail_("the header is nested too deeply");
+    keys_.emplace_back();
+    return true;
+  }
+  bool key(std::string& name) override {
+    if (!keys_.back().insert(name).second)
+      fail_(fmt::format("'{}': the name is there twice", name));
+    return true;
+  }
+  bool end_object() override {
+    keys_.pop_back();
+    return true;
+  }
+  bool start_array(std::size_t) override {
+    if (is_list_) fail_("the header is nested too deeply");
+    return is_list_ = true;
+  }
+  bool end_array() override {
+    is_list_ = false;
+    return true;
+  }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool parse_error(std::size_t, const std::string&, const Json::exception& error) override {
+    fail_(fmt::format("the header is no JSON: {}", error.what()));
+    return false;
+  }
+
+ private:
+  std::function<void(std::string_view problem)> fail_;
+  std::vector<std::set<std::string>> keys_;  // of the objects that are open
+  bool is_list_ = false;
+};
+
 // An untrusted header on its way to entries.
 class HeaderParser {
  public:
@@ -121,25 +169,13 @@ class HeaderParser {
                        stored ? hex_of(*stored) : "no number"));
   }
 
-  // The text as JSON without doubtful keys; as deep as the format needs, so that no text costs
-  // more memory than its length explains.
+  // The text as JSON, once it is known to be no deeper than the format and to repeat no key: both
+  // are what makes a short text expensive, or doubtful.
   Json json() const {
-    constexpr std::size_t max_depth = 3;
-    std::vector<std::set<std::string>> keys;
-    const auto check = [&](int depth, Json::parse_event_t event, Json& value) {
-      using Event = Json::parse_event_t;
-      const auto level = static_cast<std::size_t>(depth);
-      if (event == Event::object_start || event == Event::array_start) {
-        if (level >= max_depth) fail("the header is nested too deeply");
-        keys.resize(level + 1);
-        keys[level].clear();
-      }
-      if (event == Event::key && !keys[level - 1].insert(value.get<std::string>()).second)
-        fail_at(value.get<std::string>(), "the name is there twice");
-      return true;
-    };
     try {
-      return Json::parse(text_.begin(), text_.end(), check);
+      HeaderOutline outline([&](std::string_view problem) { fail(problem); });
+      Json::sax_parse(text_.begin(), text_.end(), &outline);
+      return Json::parse(text_.begin(), text_.end());
     } catch (const Json::exception& error) {
       fail(fmt::format("the header is no JSON: {}", error.what()));
     }

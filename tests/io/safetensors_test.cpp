@@ -2,6 +2,7 @@
 
 #include "lockstep/io/safetensors.hpp"
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -240,6 +241,20 @@ TEST_CASE("hostile headers are refused with their reason") {
   CHECK(refusal_of(boolean).empty());
   boolean.back() = std::byte{2};
   CHECK_THAT(refusal_of(boolean), Contains("expected a boolean, 0 or 1, found 2"));
+}
+
+// As the square of their number, this many would take minutes.
+TEST_CASE("headers of many parts are read, or refused, in a time that their length explains") {
+  std::string many = "{", lists = "{\"a\":[";
+  for (int i = 0; i < 40000; ++i) {
+    many += (i == 0 ? "\"t" : ",\"t") + std::to_string(i) +
+            R"(":{"dtype":"F32","shape":[0],"data_offsets":[0,0]})";
+    lists += "{},";
+  }
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(read_safetensors(file_of(many + "}")).tensors.size() == 40000);
+  CHECK_THAT(refusal_of(file_of(lists + "{}]}")), Contains("nested too deeply"));
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(10));
 }
 
 TEST_CASE("sizes that a file only claims cost no memory") {
