@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "base/finite.hpp"
 #include "io/checkpoint_content.hpp"
 #include "io/checkpoint_folder.hpp"
 #include "io/rank_zero.hpp"
@@ -36,8 +37,18 @@ Resumption unpacked(std::span<const std::byte> bytes) {
   return resumption;
 }
 
-// Errors that another try may not meet: of the disk, and of memory for copies.
-bool may_pass(ErrorCode code) { return code == ErrorCode::data || code == ErrorCode::memory; }
+// Errors that another try may not meet: of the disk, of memory for copies, of the numbers now.
+bool may_pass(ErrorCode code) {
+  return code == ErrorCode::data || code == ErrorCode::memory || code == ErrorCode::non_finite;
+}
+
+// What no training can go on from must not push out what one can.
+void require_finite(const TensorFile& content) {
+  for (const auto& [name, tensor] : content.tensors)
+    if (is_floating(tensor.dtype()) && first_nonfinite(tensor))
+      throw NonFiniteError(fmt::format(
+          "'{}' holds NaN or infinity, so no checkpoint is saved; older ones stay", name));
+}
 
 }  // namespace
 
@@ -102,6 +113,7 @@ void Checkpoints::save(Trainer& trainer, std::optional<double> validation_loss) 
   check_replicas(trainer);  // rank 0 writes what is replicated
   try {
     save_content(trainer, options, [&](const TensorFile& content) {
+      require_finite(content);
       make_folder(options_.folder);
       remove_temporaries(options_.folder);
       write_safetensors(path_of_checkpoint(options_.folder, num_steps), content);

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <limits>
 
 #include "io/checkpoint_models.hpp"
 #include "lockstep/base/error.hpp"
@@ -82,6 +83,33 @@ TEST_CASE("a run saves after its epochs and keeps the newest ones", "[io]") {
                        std::filesystem::read_symlink(folder / "c" / "latest") == name_of(23));
   for (const CheckpointFile& file : checkpoints_in(folder / "c"))
     REQUIRE_NOTHROW(verify_checkpoint(file.path));
+}
+
+TEST_CASE("what holds NaN is not saved and pushes out nothing", "[io]") {
+  const SharedFolder folder(ranks());
+  const bool goes_on = GENERATE(false, true);
+  class Spoil final : public Callback {
+   public:
+    void on_step_end(Trainer& trainer, const StepRecord&) override {
+      if (trainer.num_steps() != 7) return;
+      trainer.model().variables().front()->value().values<float>()[0] =
+          std::numeric_limits<float>::quiet_NaN();
+    }
+  };
+  int num_refused = 0;
+  CheckpointsOptions options{
+      .folder = folder / "c", .save_every = 4, .keep = 1, .keep_best = false};
+  if (goes_on) options.on_failure = [&](const std::string&) { ++num_refused; };
+  Training training;
+  training.run(4, {saving(options)});
+  const Caught caught = caught_from([&] {
+    training.run(7, {std::make_shared<Spoil>(), saving(options)});
+  });
+  INFO(caught.what);
+  REQUIRE_ON_ALL_RANKS(ranks(), goes_on ? caught.what.empty() : caught.is(ErrorCode::non_finite));
+  REQUIRE_ON_ALL_RANKS(ranks(), goes_on || caught.what.find("NaN") != std::string::npos);
+  REQUIRE_ON_ALL_RANKS(ranks(), num_refused == (goes_on && ranks().rank() == 0 ? 1 : 0));
+  REQUIRE_ON_ALL_RANKS(ranks(), names_in(folder / "c") == names_of({4}));
 }
 
 TEST_CASE("a run saves after every so many steps, and when it ends", "[io]") {
