@@ -81,6 +81,7 @@ int run(int argc, char** argv) {
     if (world.rank() == 0) say(error.what());
     return exit_usage;
   } catch (const UnusableCheckpoint& error) {
+    write_error_file(error_folder_in(order), world, lockstep::DataError(error.what()));
     if (world.rank() == 0) say(error.what());
     return exit_checkpoint;
   } catch (const lockstep::Error& error) {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <exception>
+#include <optional>
 #include <string_view>
 
 #include "lockstep/base/error.hpp"
@@ -82,7 +84,12 @@ void resume_as_told(ls::Trainer& trainer, const TrainOptions& options) {
 
 std::string advice_to_go_on(const TrainOptions& options, int num_ranks) {
   if (options.out.empty()) return "";
-  const auto newest = ls::newest_checkpoint(checkpoint_folder_of(options)).from;
+  std::optional<ls::CheckpointFile> newest;
+  try {
+    newest = ls::newest_checkpoint(checkpoint_folder_of(options)).from;
+  } catch (const std::exception&) {
+    // No advice must not hide what the advice is about.
+  }
   if (!newest) return "";
   const std::string launcher = num_ranks > 1 ? fmt::format("mpirun -n {} ", num_ranks) : "";
   const std::string config = (std::filesystem::path(options.out) / "config.json").string();

@@ -80,7 +80,7 @@ void check_finite(const ls::History& history) {
 }  // namespace
 
 bool train(const ls::Communicator& world, const TrainOptions& options) {
-  const ls::StopSignals signals;
+  std::optional<ls::StopSignals> signals(std::in_place);
   const ls::Strategy strategy(world.dup());
   DataSource data;
   std::optional<ls::Sequential> model;
@@ -115,10 +115,11 @@ bool train(const ls::Communicator& world, const TrainOptions& options) {
   std::optional<ls::StopFile> stop_file;  // rank 0 looks
   if (report && !options.out.empty())
     stop_file.emplace(std::filesystem::path(options.out) / "stop");
-  fit.stop_when = [&] { return signals.have_come() || (stop_file && stop_file->is_there()); };
+  fit.stop_when = [&] { return signals->have_come() || (stop_file && stop_file->is_there()); };
   const ls::History history = trainer.fit(*data.training, fit);
+  signals.reset();                     // nobody asks any more, so they end the process again
+  if (stop_file) stop_file->remove();  // one that came with the last step is meant for this run too
   if (history.is_stopped) {
-    if (stop_file) stop_file->remove();
     if (report) report->finish(trainer.num_steps(), true);
     if (report) show(stderr, advice_to_go_on(options, world.size()));
     return false;
