@@ -81,7 +81,7 @@ void Record::become_part(const Record& record, std::size_t first, std::size_t nu
   next_gradient_grid = gradient_grid;
 }
 
-void Record::take_moments(const Record& part) noexcept {
+void Record::take_moments(const Record& part) {
   const auto take = [&](const std::vector<double>& from, std::vector<double>& to) {
     copy_channels<double>(from, 0, to, part.first_channel, 1);
   };
@@ -90,15 +90,19 @@ void Record::take_moments(const Record& part) noexcept {
   take(part.moments.variance, moments.variance);
   take(part.normalization.center, normalization.center);
   num_merged_samples = part.num_merged_samples;
-  if (!part.grid.empty())
-    copy_channels<std::int64_t>(part.grid, 0, grid, part.first_channel,
-                                part.grid.size() / part.shift.size());
+  take_rows(part, part.grid, grid);
 }
 
-void Record::take_gradient_grid(const Record& part) noexcept {
-  if (!part.next_gradient_grid.empty())
-    copy_channels<std::int64_t>(part.next_gradient_grid, 0, next_gradient_grid, part.first_channel,
-                                part.next_gradient_grid.size() / part.shift.size());
+void Record::take_gradient_grid(const Record& part) {
+  take_rows(part, part.next_gradient_grid, next_gradient_grid);
+}
+
+void Record::take_rows(const Record& part, std::span<const std::int64_t> from,
+                       std::vector<std::int64_t>& to) const {
+  if (from.empty()) return;
+  const std::size_t num_rows = from.size() / part.shift.size();
+  to.resize(num_rows * shift.size());
+  copy_channels<std::int64_t>(from, 0, to, part.first_channel, num_rows);
 }
 
 template <class Visit>

@@ -91,8 +91,8 @@ struct BatchNormalizationTape::Record {
   [[nodiscard]] bool is_part() const noexcept { return whole != nullptr; }
   [[nodiscard]] const Record& all() const noexcept { return whole == nullptr ? *this : *whole; }
   /// Takes over what a part has learned of its channels: moments and centers, the next grids.
-  void take_moments(const Record& part) noexcept;
-  void take_gradient_grid(const Record& part) noexcept;
+  void take_moments(const Record& part);
+  void take_gradient_grid(const Record& part);
 
   /// Adds the sums of the local input about the centers.
   void add_sums(
@@ -163,6 +163,9 @@ struct BatchNormalizationTape::Record {
   void visit_pieces(AfterSample after_sample, Visit&& visit) const;
   template <class T>
   [[nodiscard]] NormalizationBatch<T> batch() const;
+  /// Rows of numbers per channel, of a part: into those of all channels.
+  void take_rows(const Record& part, std::span<const std::int64_t> from,
+                 std::vector<std::int64_t>& to) const;
 };
 
 [[nodiscard]] AffineView view_of(const ChannelAffine& affine) noexcept;

@@ -59,7 +59,8 @@ struct Setting {
   std::vector<Step> steps;
   bool has_residual = false;
   bool has_weights = false;
-  bool is_in_place = false;  // dx over dy
+  bool is_in_place = false;    // dx over dy
+  bool has_new_tapes = false;  // one per step
   Shape shape = global_shape;
 };
 
@@ -79,6 +80,7 @@ Outcome run(const Setting& setting, const Communicator& group, std::int64_t firs
     const Tensor x = numbers(setting.shape, dtype, setting.steps[step].x, 10 + step);
     const Tensor dy = numbers(setting.shape, dtype, setting.steps[step].dy, 20 + step);
     const Tensor residual = numbers(setting.shape, dtype, {}, 30 + step);
+    if (setting.has_new_tapes) tape = BatchNormalizationTape();
     Call call{.mode = Mode::training, .tape = &tape};
     if (setting.has_residual) call.residual = TensorView(residual).rows(first, count);
     if (setting.has_weights) call.batch_weights = TensorView(weights).rows(first, count);
@@ -164,6 +166,7 @@ TEST_CASE("groups of channels go with what calls may bring", "[layers][exact]") 
   check_bits({.options = options, .steps = jumps, .has_residual = true, .shape = even});
   check_bits({.options = options, .steps = jumps, .is_in_place = true});
   check_bits({.options = options, .steps = calm, .has_weights = true});
+  check_bits({.options = options, .steps = jumps, .has_new_tapes = true});
   options.activation = ActivationFunction::gelu;
   check_bits({.options = options, .steps = calm, .has_residual = true});
 }
