@@ -74,9 +74,10 @@ bool is_any_process_left(const TemporaryFolder& folder, int num_ranks) {
 
 Outcome outcome_of(const std::string& command, int num_ranks, const TemporaryFolder& folder) {
   const auto start = Clock::now();
-  const int status = std::system(("timeout -k 1 30 " + command + " >" + (folder / "output").string() +
-                                  " 2>" + (folder / "error").string() + " </dev/null")
-                                     .c_str());
+  const int status =
+      std::system(("timeout -k 1 30 " + command + " >" + (folder / "output").string() + " 2>" +
+                   (folder / "error").string() + " </dev/null")
+                      .c_str());
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, seconds, content_of(folder / "error"),
           is_any_process_left(folder, num_ranks)};

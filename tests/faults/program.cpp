@@ -184,12 +184,12 @@ void survive_differences(const Strategy& strategy, int guilty) {
   add("dtype differs", "dtype", [](Sequential& model, bool is_guilty) {
     model.add(SyncBatchNormalization({.dtype = is_guilty ? DType::float64 : DType::float32}));
   });
-  add("layer order differs", "", [](Sequential& model, bool is_guilty) {
+  add("layer order differs", "dropout", [](Sequential& model, bool is_guilty) {
     if (is_guilty) model.add(Dropout({.rate = 0.5}));
     model.add(Dense({.units = 4}));
     if (!is_guilty) model.add(Dropout({.rate = 0.5}));
   });
-  add("layer left out", "", [](Sequential& model, bool is_guilty) {
+  add("layer left out", "layers", [](Sequential& model, bool is_guilty) {
     model.add(Dense({.units = 4}));
     if (!is_guilty) model.add(SyncBatchNormalization({}));
   });

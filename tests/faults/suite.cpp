@@ -37,6 +37,7 @@ struct Verdict {
   bool is_detected = false;
   bool is_rank_named = false;
   bool is_layer_named = false;
+  bool can_name_layer = true;
   bool is_clean = false;  // survived: the state was kept; ended: no process was left
   double seconds = 0.0;
 };
@@ -47,6 +48,7 @@ struct Row {
   int num_detected = 0;
   int num_rank_named = 0;
   int num_layer_named = 0;
+  bool can_name_layer = true;
   int num_clean = 0;
   int min_ranks = 1000;
   int max_ranks = 0;
@@ -65,6 +67,7 @@ class Table {
     row.num_detected += verdict.is_detected;
     row.num_rank_named += verdict.is_rank_named;
     row.num_layer_named += verdict.is_layer_named;
+    row.can_name_layer = verdict.can_name_layer;
     row.num_clean += verdict.is_clean;
     row.min_ranks = std::min(row.min_ranks, num_ranks);
     row.max_ranks = std::max(row.max_ranks, num_ranks);
@@ -89,7 +92,8 @@ class Table {
               : std::to_string(row.min_ranks) + "-" + std::to_string(row.max_ranks);
       std::printf("%-22s %-12s %6s %6d %9s %6s %6s %6s %6.1f s\n", key.first.c_str(),
                   key.second.c_str(), ranks.c_str(), row.num_cases, share(row.num_detected).c_str(),
-                  share(row.num_rank_named).c_str(), share(row.num_layer_named).c_str(),
+                  share(row.num_rank_named).c_str(),
+                  row.can_name_layer ? share(row.num_layer_named).c_str() : "-",
                   share(row.num_clean).c_str(), row.slowest);
     }
     return is_good;
@@ -169,7 +173,11 @@ void survive(int num_ranks, Table& table) {
                   verdict.is_layer_named && verdict.is_clean;
   }
   table.add("all of the above", "", num_ranks,
-            {is_complete, is_complete, is_complete, is_complete, outcome.seconds});
+            {.is_detected = is_complete,
+             .is_rank_named = is_complete,
+             .is_layer_named = is_complete,
+             .is_clean = is_complete,
+             .seconds = outcome.seconds});
   if (!is_complete) complain("survive on " + std::to_string(num_ranks) + " ranks", outcome);
 }
 
@@ -223,9 +231,10 @@ Verdict verdict_of(const Ending& ending) {
                             names(",1]," + std::to_string(ending.guilty) + "]");
     verdict.is_detected =
         outcome.exit_code != 0 && outcome.exit_code != 75 && outcome.seconds < 10.0;
-    verdict.is_layer_named = true;
+    verdict.can_name_layer = false;
   }
-  if (!(verdict.is_detected && verdict.is_rank_named && verdict.is_layer_named && verdict.is_clean))
+  if (!(verdict.is_detected && verdict.is_rank_named &&
+        (verdict.is_layer_named || !verdict.can_name_layer) && verdict.is_clean))
     complain(ending.fault + " at '" + ending.place + "', rank " + std::to_string(ending.guilty) +
                  " of " + std::to_string(ending.num_ranks),
              outcome);

@@ -36,7 +36,9 @@ const std::vector<std::string>& places() {
 std::string name_at(const std::string& place) {
   if (place.starts_with("forward") || place.starts_with("backward"))
     return "trap_" + place.substr(place.size() - 1);
-  return "";
+  if (place == "step end") return "on_step_end";
+  if (place == "epoch end") return "on_epoch_end";
+  return place;
 }
 
 TrapLayer::TrapLayer(int number)

@@ -58,7 +58,8 @@ struct CheckpointsOptions {
 /// with the smallest validation loss of this run, and when fit() ends or is stopped. The link
 /// "latest" shows the newest one. Checkpoints of later steps than those of the run, which went back
 /// behind them, get the ending ".abandoned". Replicas that have drifted apart are not saved but end
-/// the run; see check_replicas(). Neither is a state that holds NaN or infinity, NonFiniteError. All ranks have one.
+/// the run; see check_replicas(). Neither is a state that holds NaN or infinity, NonFiniteError.
+/// All ranks have one.
 class LOCKSTEP_EXPORT Checkpoints final : public Callback {
  public:
   /// Throws ArgumentError for a negative save_every or keep < 1.
