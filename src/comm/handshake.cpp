@@ -21,13 +21,13 @@ namespace {
 
 // What must be equal, and where; its layout is for all versions.
 struct Record {
-  std::array<char, 96> library{};
+  std::array<char, 96> build{};
   std::array<char, 96> mpi{};
   std::array<char, 16> watchdog{};
   std::array<char, 64> host{};
 
   [[nodiscard]] std::string text() const {
-    return fmt::format("lockstep {}, {}, watchdog {}", library.data(), mpi.data(), watchdog.data());
+    return fmt::format("lockstep {}, {}, watchdog {}", build.data(), mpi.data(), watchdog.data());
   }
 };
 
@@ -38,7 +38,7 @@ void put(std::array<char, size>& field, std::string_view text) {
 
 Record record_here() {
   Record record;
-  put(record.library, build_identity());
+  put(record.build, build_identity());
   put(record.mpi, mpi_version());
   put(record.watchdog, is_watching() ? "on" : "off");
   put(record.host, host_name());

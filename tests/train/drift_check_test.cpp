@@ -16,6 +16,7 @@
 #include "support/catch.hpp"
 #include "support/errors.hpp"
 #include "support/mpi.hpp"
+#include "train/blobs.hpp"
 
 using namespace lockstep;
 using namespace lockstep::testing;
@@ -25,11 +26,6 @@ namespace {
 const Communicator& world() {
   static const Strategy ranks{Communicator::world()};
   return ranks.replicas();
-}
-
-const SyntheticBlobs& blobs() {
-  static const SyntheticBlobs data({.num_samples = 30, .num_classes = 3, .num_features = 4});
-  return data;
 }
 
 // Normalizations of all ranks, of pairs, within a block, and of each rank alone.

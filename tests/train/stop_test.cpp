@@ -18,16 +18,12 @@
 #include "support/mpi.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/variables.hpp"
+#include "train/blobs.hpp"
 
 using namespace lockstep;
 using namespace lockstep::testing;
 
 namespace {
-
-const SyntheticBlobs& blobs() {
-  static const SyntheticBlobs data({.num_samples = 30, .num_classes = 3, .num_features = 4});
-  return data;
-}
 
 // Four steps per epoch.
 struct Run {

@@ -12,16 +12,12 @@
 #include "support/close.hpp"
 #include "support/mpi.hpp"
 #include "support/variables.hpp"
+#include "train/blobs.hpp"
 
 using namespace lockstep;
 using namespace lockstep::testing;
 
 namespace {
-
-const SyntheticBlobs& blobs() {
-  static const SyntheticBlobs data({.num_samples = 30, .num_classes = 3, .num_features = 4});
-  return data;
-}
 
 struct Fixture {
   Communicator world = Communicator::world();
