@@ -21,11 +21,6 @@ using namespace lockstep::testing;
 
 namespace {
 
-const Communicator& ranks() {
-  static const Communicator world = Communicator::world();
-  return world;
-}
-
 std::vector<TrainingOptions> all_trainings() {
   return {{},
           {.uses_adam = true, .dtype = DType::float64},

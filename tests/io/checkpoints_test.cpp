@@ -24,11 +24,6 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-const Communicator& ranks() {
-  static const Communicator world = Communicator::world();
-  return world;
-}
-
 std::vector<std::string> names_in(const std::filesystem::path& folder) {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(folder))

@@ -25,11 +25,6 @@ using namespace lockstep::testing;
 
 namespace {
 
-const Communicator& ranks() {
-  static const Communicator world = Communicator::world();
-  return world;
-}
-
 std::vector<std::string> names_in(const TensorFile& file) {
   std::vector<std::string> names;
   for (const auto& entry : file.tensors) names.push_back(entry.first);

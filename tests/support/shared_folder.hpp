@@ -12,6 +12,12 @@
 
 namespace lockstep::testing {
 
+/// All of them, for tests that share a folder.
+inline const Communicator& ranks() {
+  static const Communicator world = Communicator::world();
+  return world;
+}
+
 /// Made by rank 0, gone when all ranks have left it.
 class SharedFolder {
  public:
